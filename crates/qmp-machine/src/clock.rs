@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qmp_server::{Clock, HostClock, ManualClock};
+use qmp_server::{HostClock, ManualClock, TimeSource};
 
 /// The time source of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl SharedClock {
     }
 }
 
-impl Clock for SharedClock {
+impl TimeSource for SharedClock {
     fn monotonic(&self) -> Instant {
         match &self.source {
             Source::Host => HostClock.monotonic(),

@@ -141,7 +141,7 @@ pub(crate) fn device_not_active(desc: impl Into<String>) -> Refusal {
 
 /// Creates an enum type with the values listed in `words`.
 pub(crate) fn one_of(name: &str, words: &str) -> Type {
-    Type::Enum(EnumType { name: name.into(), values: words.split_whitespace().map(Box::from).collect() })
+    EnumType::new(name, words.split_whitespace()).into()
 }
 
 /// Adds the arguments listed in `words`: optional, and of any type.

@@ -9,7 +9,6 @@ use qmp_wire::server::Profile;
 use crate::{
     builtin::{self, Machine},
     caller::Caller,
-    clock::{Clock, HostClock},
     command::Command,
     commands::Commands,
     descriptor_store::DescriptorStore,
@@ -20,6 +19,7 @@ use crate::{
     queue::QUEUE_MAX_BYTES,
     rules::{HiddenOutput, Rules},
     slow_reader::SlowReader,
+    time_source::{HostClock, TimeSource},
     types::ObjectType,
     validation::{InvalidOutput, Policy, Validation},
 };
@@ -57,7 +57,7 @@ pub struct MonitorBuilder {
     slow_reader: SlowReader,
     output_max_bytes: usize,
     connections_max: usize,
-    clock: Box<dyn Clock>,
+    clock: Box<dyn TimeSource>,
     policy: Policy,
     on_connect: Option<OnConnect>,
     on_disconnect: Option<OnDisconnect>,
@@ -245,7 +245,7 @@ impl MonitorBuilder {
 
     /// Sets the clock: the clocks of the host by default.
     #[must_use]
-    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+    pub fn clock(mut self, clock: impl TimeSource + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }

@@ -14,13 +14,13 @@ use qmp_wire::server::Refusal;
 
 use crate::{
     caller::ListenerId,
-    clock::Clock,
     counters::{Counters, Stats, add},
     event::EmitEvent,
     pending_command::{PendingCommand, ReplyQueue},
     queue::{CommandReply, Order, QUEUE_MAX_BYTES, Queue, SILENT_SOURCES_MAX},
     rules::{Gate, Rules},
     text,
+    time_source::TimeSource,
     validation::{InvalidOutput, Policy, Validation},
 };
 
@@ -61,7 +61,7 @@ pub enum EmitOutcome {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) rules: Rules,
-    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) clock: Box<dyn TimeSource>,
     pub(crate) policy: Policy,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) waker: Waker,
@@ -75,7 +75,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(rules: Rules, clock: Box<dyn Clock>, policy: Policy, waker: Waker) -> Self {
+    pub(crate) fn new(rules: Rules, clock: Box<dyn TimeSource>, policy: Policy, waker: Waker) -> Self {
         Self {
             rules,
             clock,

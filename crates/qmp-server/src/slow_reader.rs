@@ -4,6 +4,7 @@
 ///
 /// Neither the machine nor another client ever waits for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SlowReader {
     /// Closes the connection: every QMP client queries the state again after that.
     #[default]

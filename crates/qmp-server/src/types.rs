@@ -28,6 +28,7 @@ pub enum Type {
 
 /// A set of strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EnumType {
     /// Name in QAPI; not on the wire.
     pub name: Box<str>,
@@ -37,6 +38,7 @@ pub struct EnumType {
 
 /// An object: members, and with a tag further ones for some of its values.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ObjectType {
     /// Name in QAPI; not on the wire. Types of one name are one type.
     pub name: Box<str>,
@@ -48,6 +50,7 @@ pub struct ObjectType {
 
 /// Further members of an object, by the value of one member.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Variants {
     /// The member whose value selects a branch.
     pub tag: Box<str>,
@@ -57,6 +60,7 @@ pub struct Variants {
 
 /// A member of an object.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Member {
     /// Name on the wire.
     pub name: Box<str>,
@@ -68,6 +72,7 @@ pub struct Member {
 
 /// One of several types, distinguished by the JSON kind of the value.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct AlternateType {
     /// Name in QAPI; used in the error for a value of another kind.
     pub name: Box<str>,
@@ -79,7 +84,7 @@ impl Type {
     /// Creates an enum of that name with these values.
     #[must_use]
     pub fn one_of<const N: usize>(name: &str, values: [&str; N]) -> Self {
-        Self::Enum(EnumType { name: name.into(), values: values.map(Box::from).into() })
+        EnumType::new(name, values).into()
     }
 
     /// Creates a list.
@@ -92,6 +97,20 @@ impl Type {
     #[must_use]
     pub fn alternate<const N: usize>(name: &str, types: [Type; N]) -> Self {
         Self::Alternate(AlternateType { name: name.into(), types: types.into() })
+    }
+}
+
+impl EnumType {
+    /// Creates an enum of that name with these values.
+    #[must_use]
+    pub fn new<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { name: name.into(), values: values.into_iter().map(Box::from).collect() }
+    }
+}
+
+impl From<EnumType> for Type {
+    fn from(values: EnumType) -> Self {
+        Self::Enum(values)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
 /// [`MonitorBuilder::event`](crate::MonitorBuilder::event), return values by
 /// [`Command::returns`](crate::Command::returns).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Validation {
     /// Sends all output unchecked.
     Off,

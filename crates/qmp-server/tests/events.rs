@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use qmp_events::EventKind;
 use qmp_server::{
-    Clock, Command, EmitOutcome, HiddenOutput, ManualClock, Monitor, MonitorBuilder, NoArguments, ObjectType,
-    Refusal, TextEvent, Type,
+    Command, EmitOutcome, HiddenOutput, ManualClock, Monitor, MonitorBuilder, NoArguments, ObjectType,
+    Refusal, TextEvent, TimeSource, Type,
 };
 use support::{
     exchange::without_time,
@@ -22,7 +22,7 @@ const START: Duration = Duration::new(1_700_000_000, 0);
 #[derive(Clone, Debug)]
 struct Shared(Arc<ManualClock>);
 
-impl Clock for Shared {
+impl TimeSource for Shared {
     fn monotonic(&self) -> std::time::Instant {
         self.0.monotonic()
     }

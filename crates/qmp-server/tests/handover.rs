@@ -12,8 +12,8 @@ use std::{
 
 use qmp_events::DatalessEvent;
 use qmp_server::{
-    Clock, Command, EmitOutcome, Handover, Listener, ManualClock, Monitor, MonitorBuilder, NoArguments,
-    PendingCommand,
+    Command, EmitOutcome, Handover, Listener, ManualClock, Monitor, MonitorBuilder, NoArguments,
+    PendingCommand, TimeSource,
 };
 use support::{
     client::Client,
@@ -27,7 +27,7 @@ const TEXT: &str = "QMP_SERVER_TEST_TEXT";
 #[derive(Clone, Debug)]
 struct Shared(Arc<ManualClock>);
 
-impl Clock for Shared {
+impl TimeSource for Shared {
     fn monotonic(&self) -> std::time::Instant {
         self.0.monotonic()
     }

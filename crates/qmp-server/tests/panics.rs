@@ -15,8 +15,8 @@ use std::{
 
 use qmp_events::DatalessEvent;
 use qmp_server::{
-    Clock, Command, EmitOutcome, Monitor, MonitorBuilder, MonitorThread, NoArguments, PendingCommand,
-    RunState,
+    Command, EmitOutcome, Monitor, MonitorBuilder, MonitorThread, NoArguments, PendingCommand, RunState,
+    TimeSource,
 };
 use support::{
     client::Client,
@@ -35,7 +35,7 @@ fn panicked(command: &str) -> String {
 #[derive(Clone, Debug, Default)]
 struct FragileClock(Arc<AtomicBool>);
 
-impl Clock for FragileClock {
+impl TimeSource for FragileClock {
     fn monotonic(&self) -> Instant {
         assert!(!self.0.load(SeqCst), "the clock is broken");
         Instant::now()

@@ -233,7 +233,7 @@ impl EventLoop {
     /// Returns how long the embedder's loop may wait; `None` for no limit.
     ///
     /// A loop that watches [`as_fd`](AsFd::as_fd) needs this only if its timeouts come from its own
-    /// [`Clock`](crate::Clock).
+    /// [`TimeSource`](crate::TimeSource).
     #[must_use]
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         if self.is_behind {

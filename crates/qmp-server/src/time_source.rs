@@ -8,8 +8,8 @@ use std::{
 
 use qmp_host::lock;
 
-/// The time source of a monitor.
-pub trait Clock: fmt::Debug + Send + Sync {
+/// The clocks that a monitor reads.
+pub trait TimeSource: fmt::Debug + Send + Sync {
     /// Returns the time of a clock that never decreases, and runs while the machine is stopped; used for rate
     /// limits.
     fn monotonic(&self) -> Instant;
@@ -22,7 +22,7 @@ pub trait Clock: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HostClock;
 
-impl Clock for HostClock {
+impl TimeSource for HostClock {
     fn monotonic(&self) -> Instant {
         Instant::now()
     }
@@ -57,7 +57,7 @@ impl ManualClock {
     }
 }
 
-impl Clock for ManualClock {
+impl TimeSource for ManualClock {
     fn monotonic(&self) -> Instant {
         self.start + *lock(&self.elapsed)
     }
