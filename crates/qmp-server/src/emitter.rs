@@ -13,6 +13,7 @@ use qmp_host::{lock, poller::Waker};
 use qmp_wire::server::Refusal;
 
 use crate::{
+    arrivals::Arrivals,
     caller::ListenerId,
     counters::{Counters, Stats, add},
     event::EmitEvent,
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) waiting: AtomicUsize,
     /// Number of listeners ever added.
     pub(crate) listeners: AtomicU64,
+    pub(crate) arrivals: Arrivals,
 }
 
 impl Shared {
@@ -86,6 +88,7 @@ impl Shared {
             audience: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             listeners: AtomicU64::new(0),
+            arrivals: Arrivals::default(),
         }
     }
 
@@ -100,7 +103,9 @@ impl Shared {
 
     /// Returns an id for a listener that is about to be added.
     pub(crate) fn next_listener(&self) -> ListenerId {
-        ListenerId(self.listeners.fetch_add(1, Relaxed))
+        let id = ListenerId(self.listeners.fetch_add(1, Relaxed));
+        self.arrivals.add(id);
+        id
     }
 
     /// Prevents the id of a listener from being reused.
@@ -113,11 +118,12 @@ impl Shared {
         self.waker.wake();
     }
 
-    pub(crate) fn order(&self, order: Order) {
+    /// Passes an order to the loop; returns `false` if the monitor has ended.
+    pub(crate) fn order(&self, order: Order) -> bool {
         let mut queue = lock(&self.queue);
         if queue.closed {
             // A socket in the order is closed with it, which its clients notice.
-            return;
+            return false;
         }
         queue.stops |= matches!(order, Order::Stop | Order::HandOver);
         queue.batch.orders.push(order);
@@ -125,6 +131,7 @@ impl Shared {
             drop(queue);
             self.wake();
         }
+        true
     }
 
     /// Re-arms an event whose source fell silent after it; all of its sources with `None`.

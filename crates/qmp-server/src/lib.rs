@@ -14,6 +14,7 @@ mod slow_reader;
 mod socket;
 mod time_source;
 mod caller;
+mod arrivals;
 mod handover;
 mod listener;
 mod text;

@@ -14,7 +14,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use qmp_host::poller::Poller;
@@ -22,6 +22,7 @@ use qmp_host::poller::Poller;
 use self::event_loop::EventLoop;
 pub(crate) use self::parts::{OnConnect, OnDisconnect, Parts};
 use crate::{
+    arrivals,
     caller::{ConnectionId, ListenerId},
     command::Command,
     counters::Stats,
@@ -68,13 +69,28 @@ impl Monitor {
     ///
     /// A system error, or [`io::ErrorKind::NotFound`] if the listener was removed.
     pub fn wait_for_client(&mut self, id: ListenerId) -> io::Result<()> {
-        loop {
-            match self.inner.listeners.accepted(id) {
-                None => return Err(io::Error::new(io::ErrorKind::NotFound, "the listener was removed")),
-                Some(0) => self.inner.turn(self.next_timeout())?,
-                Some(_) => return self.inner.arm(),
-            }
+        self.serve_until(id, None)
+    }
+
+    /// Serves until a client has connected to a listener, like [`wait_for_client`](Self::wait_for_client), for at
+    /// most this time.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::TimedOut`] after that time, and the errors of [`wait_for_client`](Self::wait_for_client).
+    pub fn wait_for_client_timeout(&mut self, id: ListenerId, timeout: Duration) -> io::Result<()> {
+        self.serve_until(id, Instant::now().checked_add(timeout))
+    }
+
+    fn serve_until(&mut self, id: ListenerId, deadline: Option<Instant>) -> io::Result<()> {
+        while !self.inner.parts.shared.arrivals.has_client(id)? {
+            let left = deadline.map(|deadline| {
+                deadline.checked_duration_since(Instant::now()).ok_or_else(arrivals::timed_out)
+            });
+            let timeout = self.next_timeout().into_iter().chain(left.transpose()?).min();
+            self.inner.turn(timeout)?;
         }
+        self.inner.arm()
     }
 
     /// Serves a client that is already connected: a unix or TCP stream, or an inherited socket.

@@ -5,6 +5,7 @@ use std::{
     os::fd::OwnedFd,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use crate::{
@@ -78,8 +79,29 @@ impl MonitorThread {
     /// If the system cannot watch the socket, it is closed.
     pub fn listen(&self, listener: impl Into<Listener>) -> ListenerId {
         let id = self.shared.next_listener();
-        self.shared.order(Order::Listen(id, listener.into()));
+        if !self.shared.order(Order::Listen(id, listener.into())) {
+            self.shared.arrivals.remove(id);
+        }
         id
+    }
+
+    /// Waits until a client has connected to a listener, as a QEMU with `wait=on` does at its start. Returns at
+    /// once if one already has.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`] if the listener was removed, or the thread has ended.
+    pub fn wait_for_client(&self, id: ListenerId) -> io::Result<()> {
+        self.shared.arrivals.wait(id, None)
+    }
+
+    /// Waits until a client has connected to a listener, for at most this time.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::TimedOut`] after that time, and the errors of [`wait_for_client`](Self::wait_for_client).
+    pub fn wait_for_client_timeout(&self, id: ListenerId, timeout: Duration) -> io::Result<()> {
+        self.shared.arrivals.wait(id, Some(timeout))
     }
 
     /// Stops accepting clients at a listener and closes it; its connections stay.

@@ -265,3 +265,45 @@ fn descriptor_of_the_monitor_becomes_readable_at_deadlines() {
     }
     assert!(before.elapsed() < Duration::from_secs(60));
 }
+
+#[test]
+fn wait_for_client_of_a_running_monitor_returns_when_one_connected() {
+    let sockets = Sockets::new();
+    let thread = std::sync::Arc::new(monitor(|builder| builder).spawn().unwrap());
+    let id = thread.listen(Listener::unix(sockets.path("vm")).unwrap());
+    let error = thread.wait_for_client_timeout(id, Duration::from_millis(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let waits = std::sync::Arc::clone(&thread);
+    let waiting = std::thread::spawn(move || waits.wait_for_client(id));
+    let mut client = sockets.connect("vm");
+    waiting.join().unwrap().unwrap();
+    drop(client.line());
+    thread.wait_for_client_timeout(id, Duration::ZERO).unwrap();
+    let other = thread.listen(Listener::unix(sockets.path("other")).unwrap());
+    let waits = std::sync::Arc::clone(&thread);
+    let waiting = std::thread::spawn(move || waits.wait_for_client(other));
+    thread.remove_listener(other);
+    assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn wait_for_client_fails_when_the_monitor_ends() {
+    let sockets = Sockets::new();
+    let fails = || Err(std::io::Error::other("on purpose"));
+    let thread = monitor(|builder| builder).spawn_with("ends", fails).unwrap();
+    let id = thread.listen(Listener::unix(sockets.path("vm")).unwrap());
+    assert_eq!(thread.wait_for_client(id).unwrap_err().kind(), ErrorKind::NotFound);
+    let late = thread.listen(Listener::unix(sockets.path("late")).unwrap());
+    assert_eq!(thread.wait_for_client(late).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn wait_for_client_of_an_own_loop_ends_at_its_timeout() {
+    let sockets = Sockets::new();
+    let mut monitor = monitor(|builder| builder);
+    let id = monitor.listen(Listener::unix(sockets.path("vm")).unwrap()).unwrap();
+    let error = monitor.wait_for_client_timeout(id, Duration::from_millis(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let _client = sockets.connect("vm");
+    monitor.wait_for_client_timeout(id, Duration::from_secs(600)).unwrap();
+}

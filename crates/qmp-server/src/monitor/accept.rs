@@ -30,9 +30,9 @@ impl EventLoop {
             }
             match socket::accept(&slot.socket) {
                 Ok(socket) => {
-                    slot.accepted += 1;
                     slot.connections += 1;
                     let service = slot.service.clone();
+                    self.parts.shared.arrivals.record(id);
                     match self.open(socket, Some(id), service) {
                         Ok(Some(key)) => self.serve(key),
                         Ok(None) => self.listeners.closed(Some(id)),

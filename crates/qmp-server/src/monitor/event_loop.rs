@@ -200,10 +200,15 @@ impl EventLoop {
             self.parts.commands.insert_event(EVENTS_DROPPED, outgoing::dropped_data());
         }
         let service = self.service(listener.settings);
-        self.listeners.add(id, listener, service, &self.poller)
+        let added = self.listeners.add(id, listener, service, &self.poller);
+        if added.is_err() {
+            self.parts.shared.arrivals.remove(id);
+        }
+        added
     }
 
     pub(super) fn remove_listener(&mut self, id: ListenerId) -> Option<Listener> {
+        self.parts.shared.arrivals.remove(id);
         self.listeners.remove(id)
     }
 
@@ -286,6 +291,7 @@ impl EventLoop {
         // Emitters then read the queue, and find it closed.
         shared.audience.store(usize::MAX, Relaxed);
         self.listeners = Listeners::default();
+        shared.arrivals.clear();
         self.stopped = true;
     }
 }

@@ -26,8 +26,6 @@ pub(super) struct Slot {
     pub(super) service: Service,
     pub(super) connections: usize,
     pub(super) connections_max: usize,
-    /// Number of clients accepted so far.
-    pub(super) accepted: u64,
 }
 
 impl Slot {
@@ -53,7 +51,7 @@ impl Listeners {
         let (socket, file, settings) = listener.into_parts();
         let socket = poller.watch(socket, Token::Listener(id).into(), Interest::READ)?;
         let connections_max = settings.connections_max.unwrap_or(usize::MAX);
-        let slot = Slot { socket, file, settings, service, connections: 0, connections_max, accepted: 0 };
+        let slot = Slot { socket, file, settings, service, connections: 0, connections_max };
         self.slots.insert(id, slot);
         Ok(())
     }
@@ -71,20 +69,11 @@ impl Listeners {
     /// Records a continued connection; returns `false` if its listener was removed.
     pub(super) fn opened(&mut self, id: ListenerId) -> bool {
         let slot = self.slots.get_mut(&id);
-        slot.map(|slot| {
-            slot.connections += 1;
-            slot.accepted += 1;
-        })
-        .is_some()
+        slot.map(|slot| slot.connections += 1).is_some()
     }
 
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
-    }
-
-    /// Returns the number of clients that a listener accepted; `None` if there is no such listener.
-    pub(super) fn accepted(&self, id: ListenerId) -> Option<u64> {
-        self.slots.get(&id).map(|slot| slot.accepted)
     }
 
     /// Records a closed connection.

@@ -88,6 +88,7 @@ impl EventLoop {
             let file = listener.path.and_then(|path| SocketFile::at(&path));
             self.parts.shared.reserve_listener(listener.id);
             let id = ListenerId(listener.id);
+            self.parts.shared.arrivals.add(id);
             self.add_listener(id, Listener::new(socket, file, settings))?;
         }
         for (connection, socket) in state.connections.into_iter().zip(descriptors) {
@@ -127,6 +128,9 @@ impl EventLoop {
         };
         let service: Service = self.service(settings);
         let listener = state.listener.map(ListenerId).filter(|id| self.listeners.opened(*id));
+        if let Some(id) = listener {
+            self.parts.shared.arrivals.record(id);
+        }
         let server = Server::resume(
             Arc::clone(&service.profile),
             &ServerState {
