@@ -19,6 +19,19 @@ pub const DESCRIPTORS_MAX: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub(crate) u64);
 
+/// Identifies a dialer of a monitor, also after its removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialerId(pub(crate) u64);
+
+/// The origin of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Listener(ListenerId),
+    Dialer(DialerId),
+    /// The embedder attached a connected socket.
+    Attached,
+}
+
 /// Identifies a connection of a monitor, also after it was closed; later ones have higher numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) u64);
@@ -26,7 +39,7 @@ pub struct ConnectionId(pub(crate) u64);
 /// A client: its listener, its credentials from the kernel, and the descriptors that it sent.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    listener: Option<ListenerId>,
+    origin: Origin,
     connection: ConnectionId,
     credentials: Option<PeerCredentials>,
     address: Option<SocketAddr>,
@@ -34,12 +47,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(socket: &impl AsFd, listener: Option<ListenerId>, connection: ConnectionId) -> Self {
+    pub(crate) fn new(socket: &impl AsFd, origin: Origin, connection: ConnectionId) -> Self {
         let is_unix = is_unix(socket);
         let credentials = is_unix.then(|| qmp_host::peer_credentials(socket)).flatten();
         let address = (!is_unix).then(|| getpeername(socket).ok().flatten()).flatten();
         Self {
-            listener,
+            origin,
             connection,
             credentials,
             address: address.and_then(|address| address.try_into().ok()),
@@ -47,10 +60,22 @@ impl Caller {
         }
     }
 
-    /// Returns the listener of the connection; `None` for an attached socket.
+    /// Returns the listener that accepted the connection.
     #[must_use]
     pub fn listener(&self) -> Option<ListenerId> {
-        self.listener
+        match self.origin {
+            Origin::Listener(id) => Some(id),
+            Origin::Dialer(_) | Origin::Attached => None,
+        }
+    }
+
+    /// Returns the dialer that made the connection.
+    #[must_use]
+    pub fn dialer(&self) -> Option<DialerId> {
+        match self.origin {
+            Origin::Dialer(id) => Some(id),
+            Origin::Listener(_) | Origin::Attached => None,
+        }
     }
 
     /// Returns the id of its connection.

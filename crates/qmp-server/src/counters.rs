@@ -31,6 +31,8 @@ counters! {
     connected,
     /// Clients that [`MonitorBuilder::on_connect`](crate::MonitorBuilder::on_connect) refused.
     refused,
+    /// Attempts of a [`Dialer`](crate::Dialer) to connect that failed.
+    dials_failed,
     /// Events that were emitted, whether or not a client listened; a held one counts when its window closes.
     emitted,
     /// Events passed to a connection: each event once for each client.

@@ -14,7 +14,7 @@ use qmp_wire::server::Refusal;
 
 use crate::{
     arrivals::Arrivals,
-    caller::ListenerId,
+    caller::{DialerId, ListenerId},
     counters::{Counters, Stats, add},
     event::EmitEvent,
     pending_command::{PendingCommand, ReplyQueue},
@@ -71,8 +71,8 @@ pub(crate) struct Shared {
     pub(crate) audience: AtomicUsize,
     /// Number of queued items, to be read without the lock.
     pub(crate) waiting: AtomicUsize,
-    /// Number of listeners ever added.
-    pub(crate) listeners: AtomicU64,
+    /// Number of listeners and dialers ever added.
+    pub(crate) sockets: AtomicU64,
     pub(crate) arrivals: Arrivals,
 }
 
@@ -87,7 +87,7 @@ impl Shared {
             counters: Counters::default(),
             audience: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            listeners: AtomicU64::new(0),
+            sockets: AtomicU64::new(0),
             arrivals: Arrivals::default(),
         }
     }
@@ -103,14 +103,19 @@ impl Shared {
 
     /// Returns an id for a listener that is about to be added.
     pub(crate) fn next_listener(&self) -> ListenerId {
-        let id = ListenerId(self.listeners.fetch_add(1, Relaxed));
+        let id = ListenerId(self.sockets.fetch_add(1, Relaxed));
         self.arrivals.add(id);
         id
     }
 
-    /// Prevents the id of a listener from being reused.
-    pub(crate) fn reserve_listener(&self, id: u64) {
-        self.listeners.fetch_max(id + 1, Relaxed);
+    /// Returns an id for a dialer that is about to be added.
+    pub(crate) fn next_dialer(&self) -> DialerId {
+        DialerId(self.sockets.fetch_add(1, Relaxed))
+    }
+
+    /// Prevents the id of a listener or dialer from being reused.
+    pub(crate) fn reserve(&self, id: u64) {
+        self.sockets.fetch_max(id + 1, Relaxed);
     }
 
     /// Makes the loop read the queue.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     path::PathBuf,
     time::Duration,
@@ -12,12 +13,12 @@ use qmp_wire::dialect::{self, Value};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
-use crate::slow_reader::SlowReader;
+use crate::{listener::Settings, slow_reader::SlowReader};
 
 /// The version of the text's layout; a successor refuses any other.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// Listeners, connections and held events of a monitor that stopped serving, to be resumed in this process or
+/// Listeners, dialers, connections and held events of a monitor that stopped serving, to be resumed in this process or
 /// another: [`Monitor::hand_over`](crate::Monitor::hand_over),
 /// [`MonitorBuilder::resume`](crate::MonitorBuilder::resume).
 #[derive(Debug)]
@@ -59,6 +60,7 @@ pub enum HandoverError {
 pub(crate) struct State {
     version: u32,
     pub(crate) listeners: Vec<ListenerState>,
+    pub(crate) dialers: Vec<DialerState>,
     pub(crate) connections: Vec<ConnectionState>,
     pub(crate) windows: Vec<WindowState>,
     pub(crate) silent: Vec<SilentSource>,
@@ -73,6 +75,20 @@ pub(crate) struct ListenerState {
     pub(crate) form: Form,
 }
 
+/// A dialer that reconnects.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DialerState {
+    pub(crate) id: u64,
+    /// The address of a unix socket.
+    pub(crate) path: Option<PathBuf>,
+    /// The addresses of a TCP port.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) delay_us: u64,
+    /// The time before the next attempt; absent while it is connected.
+    pub(crate) remaining_us: Option<u64>,
+    pub(crate) form: Form,
+}
+
 /// Settings of a listener, or of a connection.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Form {
@@ -84,6 +100,7 @@ pub(crate) struct Form {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ConnectionState {
     pub(crate) listener: Option<u64>,
+    pub(crate) dialer: Option<u64>,
     pub(crate) form: Form,
     pub(crate) negotiated: bool,
     pub(crate) out_of_band_enabled: bool,
@@ -119,8 +136,14 @@ impl State {
 }
 
 impl Form {
-    pub(crate) fn slow_reader(&self) -> Option<SlowReader> {
-        self.drops_oldest.map(|drops| if drops { SlowReader::DropOldest } else { SlowReader::Close })
+    pub(crate) fn settings(&self) -> Settings {
+        let policy = |drops| if drops { SlowReader::DropOldest } else { SlowReader::Close };
+        Settings {
+            connections_max: None,
+            pretty: self.pretty,
+            out_of_band: self.out_of_band,
+            slow_reader: self.drops_oldest.map(policy),
+        }
     }
 }
 

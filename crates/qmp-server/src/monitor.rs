@@ -3,9 +3,11 @@
 mod parts;
 mod token;
 mod listeners;
+mod dialers;
 mod event_loop;
 mod connections;
 mod accept;
+mod dial;
 mod deliver;
 mod serve;
 mod suspend;
@@ -23,9 +25,10 @@ use self::event_loop::EventLoop;
 pub(crate) use self::parts::{OnConnect, OnDisconnect, Parts};
 use crate::{
     arrivals,
-    caller::{ConnectionId, ListenerId},
+    caller::{ConnectionId, DialerId, ListenerId},
     command::Command,
     counters::Stats,
+    dialer::Dialer,
     emitter::{Emitter, Shared},
     handover::Handover,
     listener::Listener,
@@ -91,6 +94,24 @@ impl Monitor {
             self.inner.turn(timeout)?;
         }
         self.inner.arm()
+    }
+
+    /// Connects to a client that listens. With [`Dialer::reconnect`], the attempts are made in the loop, and a
+    /// failed one is not an error.
+    ///
+    /// # Errors
+    ///
+    /// A system error; without [`Dialer::reconnect`], also the error of the attempt, for which this call waits.
+    pub fn dial(&mut self, dialer: Dialer) -> io::Result<DialerId> {
+        let socket = dialer.connect_once()?;
+        let id = self.inner.parts.shared.next_dialer();
+        self.inner.add_dialer(id, dialer, socket)?;
+        Ok(id)
+    }
+
+    /// Ends the attempts of a dialer; its connection stays. Returns `false` if it makes none.
+    pub fn remove_dialer(&mut self, id: DialerId) -> bool {
+        self.inner.dialers.remove(&id).is_some()
     }
 
     /// Serves a client that is already connected: a unix or TCP stream, or an inherited socket.

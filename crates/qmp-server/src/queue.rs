@@ -14,9 +14,10 @@ use qmp_host::lock;
 use qmp_wire::server::{Refusal, RequestId};
 
 use crate::{
-    caller::{ConnectionId, ListenerId},
+    caller::{ConnectionId, DialerId, ListenerId},
     command::Command,
     connection::ConnectionKey,
+    dialer::Dialer,
     listener::Listener,
     text::Stamp,
 };
@@ -81,6 +82,9 @@ pub(crate) struct CommandReply {
 pub(crate) enum Order {
     Listen(ListenerId, Listener),
     RemoveListener(ListenerId),
+    /// A dialer, and its only connection unless it reconnects.
+    Dial(DialerId, Dialer, Option<std::os::fd::OwnedFd>),
+    RemoveDialer(DialerId),
     Attach(std::os::fd::OwnedFd),
     Disconnect(ConnectionId),
     AddCommand(Box<Command>),

@@ -9,9 +9,10 @@ use std::{
 };
 
 use crate::{
-    caller::{ConnectionId, ListenerId},
+    caller::{ConnectionId, DialerId, ListenerId},
     command::Command,
     counters::Stats,
+    dialer::Dialer,
     emitter::{Emitter, Shared},
     handover::Handover,
     listener::Listener,
@@ -102,6 +103,23 @@ impl MonitorThread {
     /// [`io::ErrorKind::TimedOut`] after that time, and the errors of [`wait_for_client`](Self::wait_for_client).
     pub fn wait_for_client_timeout(&self, id: ListenerId, timeout: Duration) -> io::Result<()> {
         self.shared.arrivals.wait(id, Some(timeout))
+    }
+
+    /// Connects to a client that listens: see [`Monitor::dial`].
+    ///
+    /// # Errors
+    ///
+    /// Without [`Dialer::reconnect`], the error of the attempt, for which this call waits.
+    pub fn dial(&self, dialer: Dialer) -> io::Result<DialerId> {
+        let socket = dialer.connect_once()?;
+        let id = self.shared.next_dialer();
+        self.shared.order(Order::Dial(id, dialer, socket));
+        Ok(id)
+    }
+
+    /// Ends the attempts of a dialer; its connection stays.
+    pub fn remove_dialer(&self, id: DialerId) {
+        self.shared.order(Order::RemoveDialer(id));
     }
 
     /// Stops accepting clients at a listener and closes it; its connections stay.

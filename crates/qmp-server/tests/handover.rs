@@ -181,7 +181,7 @@ fn mismatched_state_is_refused() {
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let error = Handover::from_parts(&text, vec![ours.into()]).unwrap_err();
     assert_eq!(error.to_string(), "0 descriptors belong to the state, not 1");
-    for text in ["", "{}", &text.replace(r#""version": 1"#, r#""version": 2"#)] {
+    for text in ["", "{}", &text.replace(r#""version": 2"#, r#""version": 3"#)] {
         assert!(Handover::from_parts(text, Vec::new()).is_err(), "{text}");
     }
     assert!(Handover::inherited(&text, &[-1]).is_err());

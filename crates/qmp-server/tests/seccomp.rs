@@ -7,13 +7,15 @@ mod support;
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    net::TcpStream,
-    os::unix::net::UnixStream,
+    net::{TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
     process::Command as Process,
 };
 
 use qmp_events::DatalessEvent;
-use qmp_server::{Command, Listener, Monitor, MonitorThread, NoArguments, PendingCommand, SlowReader, Type};
+use qmp_server::{
+    Command, Dialer, Listener, Monitor, MonitorThread, NoArguments, PendingCommand, SlowReader, Type,
+};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use support::{client::Client, machine::event};
 
@@ -34,6 +36,8 @@ fn number(name: &str) -> i64 {
         "setsockopt" => libc::SYS_setsockopt,
         "recvmsg" => libc::SYS_recvmsg,
         "recvfrom" => libc::SYS_recvfrom,
+        "socket" => libc::SYS_socket,
+        "connect" => libc::SYS_connect,
         "sendto" => libc::SYS_sendto,
         "close" => libc::SYS_close,
         "futex" => libc::SYS_futex,
@@ -104,7 +108,26 @@ fn live() {
     remote.write_all(br#"{"execute":"qmp_capabilities"}{"execute":"query-qmp-schema"}"#).unwrap();
     remote.shutdown(std::net::Shutdown::Write).unwrap();
     assert!(io::read_to_string(remote).unwrap().len() > 1000);
+    listening_clients(&thread, directory.path());
     thread.stop().unwrap();
+}
+
+/// Lets the monitor connect to clients that listen: one after a failure and after a loss.
+fn listening_clients(thread: &MonitorThread, directory: &std::path::Path) {
+    let path = directory.join("client");
+    let delay = std::time::Duration::from_millis(1);
+    thread.dial(Dialer::unix(&path).unwrap().reconnect(delay)).unwrap();
+    while thread.stats().dials_failed == 0 {
+        std::thread::yield_now();
+    }
+    let unix = UnixListener::bind(&path).unwrap();
+    for _ in 0..2 {
+        Client::new(unix.accept().unwrap().0).negotiate();
+    }
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    thread.dial(Dialer::tcp(tcp.local_addr().unwrap()).unwrap().reconnect(delay)).unwrap();
+    let mut greeting = [0];
+    io::Read::read_exact(&mut tcp.accept().unwrap().0, &mut greeting).unwrap();
 }
 
 fn local_client(thread: &MonitorThread, path: &std::path::Path) {

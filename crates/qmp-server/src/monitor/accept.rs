@@ -9,7 +9,14 @@ use qmp_wire::server::Profile;
 use rustix::io::Errno;
 
 use super::event_loop::EventLoop;
-use crate::{caller::ListenerId, connection::Service, listener::Settings, socket};
+use crate::{
+    caller::{ListenerId, Origin},
+    connection::Service,
+    listener::Settings,
+    outgoing::{self, EVENTS_DROPPED},
+    slow_reader::SlowReader,
+    socket,
+};
 
 /// Delay before the next accept after the system had no file descriptor or no memory for a client.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -20,8 +27,7 @@ const ACCEPT_MAX: usize = 64;
 impl EventLoop {
     pub(super) fn accept(&mut self, id: ListenerId) {
         for _ in 0..ACCEPT_MAX {
-            let connected = self.connections.len() - self.free.len() - self.freed.len();
-            if connected >= self.parts.connections_max {
+            if self.is_full() {
                 return self.listeners.pause(None);
             }
             let Some(slot) = self.listeners.slots.get_mut(&id) else { return };
@@ -33,11 +39,11 @@ impl EventLoop {
                     slot.connections += 1;
                     let service = slot.service.clone();
                     self.parts.shared.arrivals.record(id);
-                    match self.open(socket, Some(id), service) {
+                    match self.open(socket, Origin::Listener(id), service) {
                         Ok(Some(key)) => self.serve(key),
-                        Ok(None) => self.listeners.closed(Some(id)),
+                        Ok(None) => self.listeners.closed(id),
                         Err(_) => {
-                            self.listeners.closed(Some(id));
+                            self.listeners.closed(id);
                             return self.listeners.pause(Some(Instant::now() + RETRY_AFTER));
                         }
                     }
@@ -61,6 +67,19 @@ impl EventLoop {
             Arc::new(Profile { pretty, out_of_band, ..Profile::clone(ours) })
         };
         Service { profile, slow_reader: settings.slow_reader.unwrap_or(self.parts.slow_reader) }
+    }
+
+    /// Returns the settings for the clients of a listener or a dialer, whose lost events are in the schema.
+    pub(super) fn service_of(&mut self, settings: Settings) -> Service {
+        if settings.slow_reader == Some(SlowReader::DropOldest) {
+            self.parts.commands.insert_event(EVENTS_DROPPED, outgoing::dropped_data());
+        }
+        self.service(settings)
+    }
+
+    /// Returns whether the monitor has as many connections as it may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.connections.len() - self.free.len() - self.freed.len() >= self.parts.connections_max
     }
 
     pub(super) fn resume_accepting(&mut self) {

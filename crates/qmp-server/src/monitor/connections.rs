@@ -11,7 +11,7 @@ use qmp_wire::server::Server;
 
 use super::{event_loop::EventLoop, token::Token};
 use crate::{
-    caller::{Caller, ConnectionId, ListenerId},
+    caller::{Caller, ConnectionId, Origin},
     connection::{Connection, ConnectionKey, Service},
     counters::{add, subtract},
     listener::Settings,
@@ -21,7 +21,7 @@ use crate::{
 impl EventLoop {
     pub(super) fn attach(&mut self, socket: OwnedFd) -> io::Result<()> {
         let service = self.service(Settings::default());
-        if let Some(key) = self.open(socket, None, service)? {
+        if let Some(key) = self.open(socket, Origin::Attached, service)? {
             self.serve(key);
         }
         self.rest();
@@ -43,10 +43,10 @@ impl EventLoop {
     pub(super) fn open(
         &mut self,
         socket: OwnedFd,
-        listener: Option<ListenerId>,
+        origin: Origin,
         service: Service,
     ) -> io::Result<Option<ConnectionKey>> {
-        let caller = self.next_caller(&socket, listener);
+        let caller = self.next_caller(&socket, origin);
         let counters = &self.parts.shared.counters;
         if let Some(admit) = &mut self.parts.on_connect
             && !panics::catch(counters, || admit(&caller)).unwrap_or(false)
@@ -58,9 +58,9 @@ impl EventLoop {
         self.insert(socket, service, caller, server).map(Some)
     }
 
-    pub(super) fn next_caller(&mut self, socket: &OwnedFd, listener: Option<ListenerId>) -> Caller {
+    pub(super) fn next_caller(&mut self, socket: &OwnedFd, origin: Origin) -> Caller {
         self.opened += 1;
-        Caller::new(socket, listener, ConnectionId(self.opened))
+        Caller::new(socket, origin, ConnectionId(self.opened))
     }
 
     /// Adds a connection to the loop.
@@ -100,7 +100,12 @@ impl EventLoop {
             self.pretty_audience -= usize::from(connection.service.profile.pretty);
             self.parts.shared.audience.store(self.audience.len(), Relaxed);
         }
-        self.listeners.closed(connection.caller.listener());
+        if let Some(id) = connection.caller.listener() {
+            self.listeners.closed(id);
+        }
+        if let Some(id) = connection.caller.dialer() {
+            self.handle_dialed_lost(id);
+        }
         self.forget(connection);
         self.resume_accepting();
     }

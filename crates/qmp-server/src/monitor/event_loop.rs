@@ -15,15 +15,13 @@ use qmp_host::{
     poller::{Poller, Ready},
 };
 
-use super::{listeners::Listeners, parts::Parts, token::Token};
+use super::{dialers::Dialers, listeners::Listeners, parts::Parts, token::Token};
 use crate::{
     caller::ListenerId,
     connection::{Connection, ConnectionKey, Disconnected},
     counters::add,
     listener::Listener,
-    outgoing::{self, EVENTS_DROPPED},
     queue::{Batch, Order, Queue},
-    slow_reader::SlowReader,
 };
 
 /// Bytes read from one client before the next is served.
@@ -48,6 +46,7 @@ pub(crate) struct EventLoop {
     /// The deadlines to which the timer is set, of both clocks.
     pub(super) armed: Option<(Option<Instant>, Option<Instant>)>,
     pub(super) listeners: Listeners,
+    pub(super) dialers: Dialers,
     pub(super) connections: Vec<Option<Connection>>,
     /// Unused slots.
     pub(super) free: Vec<u32>,
@@ -82,6 +81,7 @@ impl EventLoop {
             poller,
             armed: None,
             listeners: Listeners::default(),
+            dialers: Dialers::new(),
             connections: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
@@ -110,11 +110,13 @@ impl EventLoop {
             match Token::from_usize(report.token) {
                 Token::Connection(slot) => self.handle_ready(slot, report),
                 Token::Listener(id) => self.accept(id),
+                Token::Dialer(id) => self.handle_dialed(id),
             }
         }
         self.free.append(&mut self.freed);
         self.ready = ready;
         self.retry_accepting();
+        self.dial_due();
         self.is_behind = false;
         for round in 0.. {
             self.serve_waiting();
@@ -140,9 +142,14 @@ impl EventLoop {
         }
     }
 
+    /// Returns when to accept or to connect again.
+    fn retry_at(&self) -> Option<Instant> {
+        self.listeners.retry_at().into_iter().chain(self.next_dial()).min()
+    }
+
     /// Sets the timer to the next deadline, so that the descriptor of the whole monitor becomes readable then.
     pub(super) fn arm(&mut self) -> io::Result<()> {
-        let deadlines = (lock(&self.parts.shared.queue).wakes_at, self.listeners.retry_at());
+        let deadlines = (lock(&self.parts.shared.queue).wakes_at, self.retry_at());
         let Some(timeout) = self.next_timeout() else { return Ok(()) };
         if !self.is_behind && self.armed == Some(deadlines) {
             return Ok(());
@@ -196,10 +203,7 @@ impl EventLoop {
     }
 
     pub(super) fn add_listener(&mut self, id: ListenerId, listener: Listener) -> io::Result<()> {
-        if listener.settings.slow_reader == Some(SlowReader::DropOldest) {
-            self.parts.commands.insert_event(EVENTS_DROPPED, outgoing::dropped_data());
-        }
-        let service = self.service(listener.settings);
+        let service = self.service_of(listener.settings);
         let added = self.listeners.add(id, listener, service, &self.poller);
         if added.is_err() {
             self.parts.shared.arrivals.remove(id);
@@ -219,6 +223,11 @@ impl EventLoop {
                 let _ = self.add_listener(id, listener);
             }
             Order::RemoveListener(id) => drop(self.remove_listener(id)),
+            Order::Dial(id, dialer, socket) => {
+                // If this fails, the socket is closed, which the client notices.
+                let _ = self.add_dialer(id, dialer, socket);
+            }
+            Order::RemoveDialer(id) => drop(self.dialers.remove(&id)),
             Order::Attach(socket) => {
                 let _ = self.attach(socket);
             }
@@ -246,7 +255,7 @@ impl EventLoop {
         }
         let now = self.parts.shared.clock.monotonic();
         let limit = lock(&self.parts.shared.queue).wakes_at.map(|at| at.saturating_duration_since(now));
-        let retry = self.listeners.retry_at().map(|at| at.saturating_duration_since(Instant::now()));
+        let retry = self.retry_at().map(|at| at.saturating_duration_since(Instant::now()));
         limit.into_iter().chain(retry).min()
     }
 
@@ -291,6 +300,7 @@ impl EventLoop {
         // Emitters then read the queue, and find it closed.
         shared.audience.store(usize::MAX, Relaxed);
         self.listeners = Listeners::default();
+        self.dialers.clear();
         shared.arrivals.clear();
         self.stopped = true;
     }

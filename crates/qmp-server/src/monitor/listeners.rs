@@ -77,8 +77,8 @@ impl Listeners {
     }
 
     /// Records a closed connection.
-    pub(super) fn closed(&mut self, id: Option<ListenerId>) {
-        if let Some(slot) = id.and_then(|id| self.slots.get_mut(&id)) {
+    pub(super) fn closed(&mut self, id: ListenerId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
             slot.connections -= 1;
         }
     }

@@ -1,19 +1,29 @@
 //! Hands a monitor over to a successor, and continues one.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use qmp_events::limiter::OpenWindow;
 use qmp_host::lock;
 use qmp_wire::server::{Refusal, Server, ServerState};
 
-use super::event_loop::EventLoop;
+use super::{
+    dialers::{DialState, Slot},
+    event_loop::EventLoop,
+};
 use crate::{
-    caller::ListenerId,
+    caller::{DialerId, ListenerId, Origin},
     connection::{Connection, Service},
     counters::subtract,
+    dialer::{Dialer, Target},
     handover::{
-        self, ConnectionState, Form, Handover, ListenerState, SilentSource, State, WindowState, from_hex,
-        microseconds, to_hex,
+        self, ConnectionState, DialerState, Form, Handover, ListenerState, SilentSource, State, WindowState,
+        from_hex, microseconds, to_hex,
     },
     listener::{Listener, Settings, SocketFile},
     slow_reader::SlowReader,
@@ -39,6 +49,7 @@ impl EventLoop {
             });
             descriptors.push(socket);
         }
+        self.suspend_dialers(&mut state);
         for mut connection in std::mem::take(&mut self.connections).into_iter().flatten() {
             refuse_pending(&mut connection);
             match suspend(&connection) {
@@ -79,23 +90,68 @@ impl EventLoop {
         self.resume_events(&state);
         let mut descriptors = descriptors.into_iter();
         for (listener, socket) in state.listeners.into_iter().zip(descriptors.by_ref()) {
-            let settings = Settings {
-                connections_max: listener.connections_max.and_then(|connections| connections.try_into().ok()),
-                pretty: listener.form.pretty,
-                out_of_band: listener.form.out_of_band,
-                slow_reader: listener.form.slow_reader(),
-            };
+            let connections_max =
+                listener.connections_max.and_then(|connections| connections.try_into().ok());
+            let settings = Settings { connections_max, ..listener.form.settings() };
             let file = listener.path.and_then(|path| SocketFile::at(&path));
-            self.parts.shared.reserve_listener(listener.id);
+            self.parts.shared.reserve(listener.id);
             let id = ListenerId(listener.id);
             self.parts.shared.arrivals.add(id);
             self.add_listener(id, Listener::new(socket, file, settings))?;
         }
+        let connected = state.connections.iter().filter_map(|connection| connection.dialer).collect();
+        self.resume_dialers(state.dialers, &connected);
         for (connection, socket) in state.connections.into_iter().zip(descriptors) {
             self.resume_connection(&connection, socket)?;
         }
         self.rest();
         Ok(())
+    }
+
+    fn suspend_dialers(&mut self, state: &mut State) {
+        let now = Instant::now();
+        for (id, Slot { dialer, state: dial, .. }) in std::mem::take(&mut self.dialers) {
+            let (path, addresses) = match dialer.target {
+                Target::Unix(path) => (Some(path), Vec::new()),
+                Target::Tcp(addresses) => (None, addresses),
+            };
+            let Settings { pretty, out_of_band, slow_reader, .. } = dialer.settings;
+            let drops_oldest = slow_reader.map(|policy| policy == SlowReader::DropOldest);
+            state.dialers.push(DialerState {
+                id: id.0,
+                path,
+                addresses,
+                delay_us: microseconds(dialer.delay.unwrap_or_default()),
+                remaining_us: match dial {
+                    DialState::Waiting(at) => Some(microseconds(at.saturating_duration_since(now))),
+                    DialState::Connecting(..) => Some(0),
+                    DialState::Connected => None,
+                },
+                form: Form { pretty, out_of_band, drops_oldest },
+            });
+        }
+    }
+
+    /// Continues dialers, of which these are connected.
+    fn resume_dialers(&mut self, dialers: Vec<DialerState>, connected: &BTreeSet<u64>) {
+        for state in dialers {
+            let settings = state.form.settings();
+            self.parts.shared.reserve(state.id);
+            let dialer = Dialer {
+                target: state.path.map_or(Target::Tcp(state.addresses), Target::Unix),
+                delay: Some(Duration::from_micros(state.delay_us)),
+                settings,
+            };
+            let dial = if connected.contains(&state.id) {
+                DialState::Connected
+            } else {
+                // A connection that could not be continued is a loss.
+                let remaining_us = state.remaining_us.unwrap_or(state.delay_us);
+                DialState::Waiting(Instant::now() + Duration::from_micros(remaining_us))
+            };
+            let service = self.service_of(settings);
+            self.dialers.insert(DialerId(state.id), Slot { dialer, service, state: dial });
+        }
     }
 
     fn resume_events(&mut self, state: &State) {
@@ -120,14 +176,14 @@ impl EventLoop {
     }
 
     fn resume_connection(&mut self, state: &ConnectionState, socket: OwnedFd) -> io::Result<()> {
-        let settings = Settings {
-            connections_max: None,
-            pretty: state.form.pretty,
-            out_of_band: state.form.out_of_band,
-            slow_reader: state.form.slow_reader(),
-        };
-        let service: Service = self.service(settings);
+        let service: Service = self.service(state.form.settings());
         let listener = state.listener.map(ListenerId).filter(|id| self.listeners.opened(*id));
+        let dialer = state.dialer.map(DialerId);
+        let origin =
+            listener.map(Origin::Listener).or(dialer.map(Origin::Dialer)).unwrap_or(Origin::Attached);
+        if let Some(id) = state.dialer {
+            self.parts.shared.reserve(id);
+        }
         if let Some(id) = listener {
             self.parts.shared.arrivals.record(id);
         }
@@ -141,7 +197,7 @@ impl EventLoop {
                 column: state.column,
             },
         );
-        let caller = self.next_caller(&socket, listener);
+        let caller = self.next_caller(&socket, origin);
         let key = self.insert(socket, service, caller, server)?;
         if let Some(connection) = self.connection(key) {
             connection.outgoing.push_reply(&from_hex(&state.output).unwrap_or_default());
@@ -168,6 +224,7 @@ fn suspend(connection: &Connection) -> Option<ConnectionState> {
     let profile = &connection.service.profile;
     Some(ConnectionState {
         listener: connection.caller.listener().map(|id| id.0),
+        dialer: connection.caller.dialer().map(|id| id.0),
         form: Form {
             pretty: Some(profile.pretty),
             out_of_band: Some(profile.out_of_band),

@@ -1,6 +1,6 @@
 //! The tokens of the loop's sockets.
 
-use crate::caller::ListenerId;
+use crate::caller::{DialerId, ListenerId};
 
 /// Identifies a socket in the reports of the poller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +8,8 @@ pub(super) enum Token {
     /// The connection in this slot.
     Connection(u32),
     Listener(ListenerId),
+    /// The attempt of this dialer.
+    Dialer(DialerId),
 }
 
 /// Number of kinds: the lowest digit of a token in this base is its kind. The highest kind is unused, since the
@@ -20,6 +22,7 @@ impl From<Token> for usize {
         match token {
             Token::Connection(slot) => slot as usize * KINDS,
             Token::Listener(id) => id.0 as usize * KINDS + 1,
+            Token::Dialer(id) => id.0 as usize * KINDS + 2,
         }
     }
 }
@@ -30,7 +33,8 @@ impl Token {
         let number = token / KINDS;
         match token % KINDS {
             0 => Self::Connection(number as u32),
-            _ => Self::Listener(ListenerId(number as u64)),
+            1 => Self::Listener(ListenerId(number as u64)),
+            _ => Self::Dialer(DialerId(number as u64)),
         }
     }
 }
