@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use futures_util::StreamExt as _;
 use qapi::futures::{QapiService, QmpStreamTokio};
 use qapi::qmp;
-use support::{Lines, Process, directory, lines, run, run_with_input, wait_for};
+use support::{Lines, Process, directory, line_with, lines, run, run_with_input};
 use tokio::io::WriteHalf;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -35,14 +35,14 @@ impl Shell {
             .spawn()
             .unwrap();
         let output = lines(child.stdout.take().unwrap());
-        wait_for(&output, "Connected to QEMU 11.1.3");
+        line_with(&output, "Connected to QEMU 11.1.3");
         Self { child, output }
     }
 
     /// Types a line; an empty one prints the events. Waits for `part` in the output.
     fn ask(&mut self, line: &str, part: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
-        wait_for(&self.output, part);
+        line_with(&self.output, part);
     }
 
     /// Closes its input.
@@ -82,7 +82,7 @@ async fn foreign_clients_at_both_sockets_find_no_fault() {
     let options = [&first, &second].map(|path| format!("unix:{},server=on,wait=off", path.display()));
     let vmm = std::thread::spawn(move || tiny_vmm::serve(&options));
     let capture = Process::start(home, &["tail", second.to_str().unwrap(), "--json", "--exit"]);
-    let mut captured = vec![wait_for(&capture.stdout, "\"attached\"")];
+    let mut captured = vec![line_with(&capture.stdout, "\"attached\"")];
 
     let mut shell = Shell::start(&python, home, &first);
     let mut qapi = Qapi::connect(&second).await;

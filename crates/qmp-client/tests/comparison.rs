@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use fake::{Fake, GREETING, Peer, RESUME, STOP};
+use fake::{RESUME, STOP};
 use futures_util::StreamExt as _;
 use qapi::futures::{QapiEvents, QapiService, QmpStreamTokio};
 use qapi::qmp;
 use qmp_client::qmp_events::Event;
 use qmp_client::{EventItem, Events, ExecuteError, FollowConfig, FollowItem, connect, follow_stream};
+use qmp_testing::{GREETING, MonitorSocket, Peer};
 use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -71,7 +72,7 @@ impl Condition {
     }
 
     /// Plays the monitor, in a storm with so many events. Never returns: the client ends the scene.
-    async fn serve(self, fake: &Fake, storm: usize) {
+    async fn serve(self, fake: &MonitorSocket, storm: usize) {
         let mut peer = fake.accept().await;
         if matches!(self, Self::BeforeGreeting) {
             send(&mut peer, STOP).await;
@@ -134,7 +135,7 @@ fn assert_column(client: &str, seen: [Option<String>; CONDITIONS.len()]) {
 async fn readme_says_what_this_crate_does() {
     let mut seen = [const { None }; CONDITIONS.len()];
     for (condition, seen) in CONDITIONS.into_iter().zip(&mut seen) {
-        let fake = Fake::listen();
+        let fake = MonitorSocket::listen();
         let cell = tokio::select! {
             biased;
             cell = run_ours(condition, &fake) => cell,
@@ -147,7 +148,7 @@ async fn readme_says_what_this_crate_does() {
     assert_column("`qmp-client`", seen);
 }
 
-async fn run_ours(condition: Condition, fake: &Fake) -> &'static str {
+async fn run_ours(condition: Condition, fake: &MonitorSocket) -> &'static str {
     if matches!(condition, Condition::Restart) {
         return follow_ours(fake).await;
     }
@@ -191,7 +192,7 @@ async fn next_ours(events: &mut Events) -> Event {
     Event::try_from(event).unwrap()
 }
 
-async fn follow_ours(fake: &Fake) -> &'static str {
+async fn follow_ours(fake: &MonitorSocket) -> &'static str {
     let (_commander, mut items) = follow_stream(fake.address(), FollowConfig::default());
     let mut peer = attach(fake).await;
     assert!(matches!(items.next().await, Some(FollowItem::Attached { .. })));
@@ -203,7 +204,7 @@ async fn follow_ours(fake: &Fake) -> &'static str {
     "`follow_stream` attaches again, and marks the gap"
 }
 
-async fn attach(fake: &Fake) -> Peer {
+async fn attach(fake: &MonitorSocket) -> Peer {
     let mut peer = fake.accept().await;
     peer.negotiate().await;
     peer.reply_with_state().await;
@@ -217,7 +218,7 @@ type QapiParts =
 async fn readme_says_what_qapi_does() {
     let mut seen = [const { None }; CONDITIONS.len()];
     for (condition, seen) in CONDITIONS.into_iter().zip(&mut seen) {
-        let fake = Fake::listen();
+        let fake = MonitorSocket::listen();
         *seen = tokio::select! {
             biased;
             cell = run_qapi(condition, &fake) => Some(cell.to_owned()),
@@ -227,7 +228,7 @@ async fn readme_says_what_qapi_does() {
     assert_column("`qapi` 0.15", seen);
 }
 
-async fn run_qapi(condition: Condition, fake: &Fake) -> &'static str {
+async fn run_qapi(condition: Condition, fake: &MonitorSocket) -> &'static str {
     let Ok(stream) = QmpStreamTokio::open_uds(fake.path()).await else { return "connecting fails" };
     let (service, events): QapiParts = stream.negotiate().await.unwrap().into_parts();
     let mut events = std::pin::pin!(events);
@@ -280,7 +281,7 @@ async fn readme_says_what_qemu_qmp_does() {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/comparison/qemu_qmp.py");
     let mut seen = [const { None }; CONDITIONS.len()];
     for (condition, seen) in CONDITIONS.into_iter().zip(&mut seen) {
-        let fake = Fake::listen();
+        let fake = MonitorSocket::listen();
         let mut client = Command::new(&python);
         client.arg(&script).arg(fake.path()).arg(format!("{condition:?}"));
         let output = tokio::select! {

@@ -59,7 +59,7 @@ impl Storage for FaultyStorage {
             Fault::CrashBefore => std::future::pending().await,
             Fault::CrashAfter => {
                 self.inner.commit(names, plan).await?;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
         self.inner.commit(names, plan).await

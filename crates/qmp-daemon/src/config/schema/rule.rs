@@ -93,5 +93,5 @@ pub(crate) fn event_names() -> Vec<&'static str> {
 }
 
 fn record_kinds() -> Vec<&'static str> {
-    qmp_journal::Kind::ALL.iter().map(|kind| kind.name()).collect()
+    qmp_journal::RecordKind::ALL.iter().map(|kind| kind.name()).collect()
 }
