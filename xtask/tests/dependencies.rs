@@ -57,14 +57,19 @@ impl Dependencies {
         let manifest: toml::Table = manifest.parse().expect("a manifest");
         let name = manifest["package"]["name"].as_str().expect("a name");
         let is_test_crate = TEST_CRATES.contains(&name);
-        for (section, is_built) in [
-            ("dependencies", !is_test_crate),
-            ("build-dependencies", !is_test_crate),
-            ("dev-dependencies", false),
-        ] {
-            let Some(table) = manifest.get(section) else { continue };
-            let kind = if is_built { &mut self.built } else { &mut self.tests_only };
-            kind.extend(third_party(table));
+        // The sections of one system are below `target.'cfg(…)'`.
+        let of_targets =
+            manifest.get("target").and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::values);
+        for sections in of_targets.filter_map(toml::Value::as_table).chain([&manifest]) {
+            for (section, is_built) in [
+                ("dependencies", !is_test_crate),
+                ("build-dependencies", !is_test_crate),
+                ("dev-dependencies", false),
+            ] {
+                let Some(table) = sections.get(section) else { continue };
+                let kind = if is_built { &mut self.built } else { &mut self.tests_only };
+                kind.extend(third_party(table));
+            }
         }
         self.tests_only = &self.tests_only - &self.built;
     }
@@ -97,7 +102,8 @@ fn documented(page: &str) -> Dependencies {
 fn manifest_of_test_crate_adds_tests_only() {
     let mut found = Dependencies::default();
     found.add("[package]\nname = 'qmp-real-qemu'\n[dependencies]\na = '1'\nqmp-wire = { path = '' }");
+    found.add("[package]\nname = 'qmp-y'\n[target.'cfg(unix)'.dependencies]\nd = '1'");
     found.add("[package]\nname = 'qmp-x'\n[dependencies]\nb = '1'\n[dev-dependencies]\nb = '1'\nc = '1'");
-    let page = "| crate | for | why |\n|---|---|---|\n| b | x | y |\n| a, c | x | tests only; y |\n";
+    let page = "| crate | for | why |\n|---|---|---|\n| b, d | x | y |\n| a, c | x | tests only; y |\n";
     assert_eq!(documented(page), found);
 }
