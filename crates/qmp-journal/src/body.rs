@@ -147,6 +147,25 @@ fn push_json(out: &mut String, value: &impl Serialize) {
     out.push_str(&serde_json::to_string(value).expect("strings and numbers can be written as JSON"));
 }
 
+/// The body of a record from its columns, without what only its row or another table has; `None` if the columns make no
+/// body. Texts of events and snapshots are not copied.
+pub(crate) fn abridged<'a>(
+    kind: RecordKind,
+    event: Option<&'a str>,
+    data: Option<&'a str>,
+) -> Option<Body<'a>> {
+    match kind {
+        RecordKind::Event => Some(Body::Event {
+            name: Cow::Borrowed(event?),
+            sent_name: None,
+            timestamp: None,
+            data: data.map(Cow::Borrowed),
+        }),
+        RecordKind::Attached => Some(Body::Attached { snapshot: Cow::Borrowed(data?) }),
+        RecordKind::Finding | RecordKind::Detached => read(kind, None, None, data).ok(),
+    }
+}
+
 /// Reads a body from the columns.
 ///
 /// # Errors

@@ -19,6 +19,11 @@ pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// The minute of a time, counted from the Unix epoch.
+pub(super) fn minute(received_micros: i64) -> i64 {
+    received_micros.div_euclid(60_000_000)
+}
+
 /// The server's time of an event in its column: microseconds as an integer, or the text `SECONDS.MICROSECONDS` for a
 /// time that 64 bits do not hold. A peer may send any number.
 pub(super) struct EventTime(pub(super) Timestamp);

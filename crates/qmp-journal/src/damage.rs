@@ -86,6 +86,12 @@ impl DamageLog {
         self.note(first, last, Damage::Unreadable(what.into()));
     }
 
+    /// Adds that `first..=last` was not found, or could not be read.
+    pub(super) fn note_missing(&self, first: u64, last: u64, error: Option<&rusqlite::Error>) {
+        let damage = error.map_or(Damage::Missing, |error| Damage::Unreadable(error.to_string().into()));
+        self.note(first, last, damage);
+    }
+
     /// The damaged spans, in the order of the journal.
     pub(super) fn spans(&self) -> Vec<DamagedSpan> {
         let mut spans = lock(&self.0).clone();

@@ -3,7 +3,8 @@
 //! ```text
 //! Appender ─ Batch → queue → writer: names → numbering → storage (one transaction) → head
 //!                                                                                     │
-//! Reader, Cursor ─ filter → scan: segments by time, postings by name, records ────────┘
+//! Reader, Cursor ─ filter → scan: segments by time, postings by name, records ────────┤
+//! Reader::read_summaries ─ counts and changes of segments, and of the records after ────┘
 //! ```
 //!
 //! The writer knows its file by the trait `Storage` only, so that a test runs it on a paused clock with a disk that fails
@@ -18,6 +19,9 @@
 //! - **No index on the commit path**: indexes by VM and by event cost more than the records themselves. Sealed
 //!   segments have postings, written once in the order of the file: three to four bytes a record. Their key
 //!   begins with the segment for that reason; by name first, a thousand VMs would touch a thousand pages.
+//! - **Summaries**: a sealed segment also has one blob with its records counted by VM, name and minute, and one with what
+//!   they changed, as a [`Digest`] of the journal's owner derives it: a year of 10^7 records is read in a fraction of a
+//!   second. Rows by VM and hour would touch a thousand pages a segment.
 //! - **Pages of 8 KiB**: three bytes a record less than with 4 KiB; no difference in time was measured.
 //! - **One row a statement**, prepared once: statements of 10 and 50 rows were not faster. A page cache larger than
 //!   SQLite's own was not faster, either.
@@ -27,11 +31,14 @@
 //! The crate never knows monitors, VMs, findings, HTTP or TLS: a program that reads journals links it alone.
 
 mod body;
+mod varint;
 mod columns;
 mod checksum;
 mod limits;
 mod query;
 mod retention;
+mod digest;
+mod summary;
 mod options;
 mod error;
 mod beside;
@@ -53,19 +60,29 @@ mod sent_names;
 mod checkpoints;
 mod schema;
 mod lock;
-mod storage;
 mod file;
 mod row;
+mod light;
+mod open_part;
+mod open_summary;
+mod storage;
+mod summaries;
 mod read;
 mod restore;
 mod store;
 mod prune;
+mod fill;
 mod sqlite;
 mod sweep;
+mod fill_pause;
 mod passing;
+mod find;
+mod summary_reader;
 mod scan;
 mod cursor;
 mod reader;
+mod lookup;
+mod summary_check;
 mod verify;
 mod backup;
 mod writer;
@@ -78,12 +95,15 @@ pub use checkpoint::Checkpoint;
 pub use commit_offsets::{CommitOffset, Ticket};
 pub use cursor::Cursor;
 pub use damage::{Damage, DamagedSpan};
+pub use digest::{Change, ChangeKind, Class, Digest, NoDigest, Track};
 pub use error::{JournalEnded, JournalError};
 pub use figures::{Figures, Gauge};
+pub use find::EpochSpan;
 pub use handle::{Journal, PruneTicket};
 pub use health::Health;
 pub use limits::*;
 pub use lock::no_follow;
+pub use lookup::Name;
 pub use options::JournalOptions;
 pub use query::{FINDING_MEMBERS, Globs, Query, QueryError, WherePath};
 pub use queue::{Appender, Overrun};
@@ -91,4 +111,5 @@ pub use reader::{JournalVm, Reader, Tail, Tally};
 pub use retention::{PrunedRange, Retention};
 pub use row::LargeRecord;
 pub use schema::{APPLICATION_ID, FORMAT_VERSION};
+pub use summary_reader::{RecordCount, SummaryRead, SummaryRequest, SummaryVisitor, VmSelection};
 pub use verify::{VerifyReport, verify};

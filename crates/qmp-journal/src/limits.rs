@@ -27,6 +27,29 @@ pub const SEGMENT_RECORDS: u64 = 16_384;
 /// size have less than half of it.
 pub const SEGMENT_MAX_BYTES: u64 = 8 << 20;
 
+/// The longest word of a change in a summary, in bytes; a longer one is cut. The longest run state of QEMU has 16, the
+/// longest kind of finding 21, and the name of an event or device in a word may have up to 256.
+pub const WORD_MAX_BYTES: usize = 128;
+
+/// What may last at a time for one VM in a summary: beyond, the oldest is taken for ended. A VM has one storm an event, and
+/// QEMU has 61 events, few of which come often.
+pub const OPEN_WORDS_MAX: usize = 64;
+
+/// VMs of which a summary keeps what holds; beyond, those with the oldest changes are left out. A VM takes some 40 bytes, in
+/// every 64th segment.
+pub const STANDING_VMS_MAX: usize = 20_000;
+
+/// Segments after which a summary has what holds of all VMs. A reader reads the changes of at most so many segments before
+/// its window, about a millisecond.
+pub const STANDING_EVERY_SEGMENTS: u32 = 64;
+
+/// Records that the writer reads at once for the summary of a segment that has none. Reading this many takes about a
+/// millisecond, which is the delay of a commit that waits for it.
+pub const FILL_CHUNK_RECORDS: u64 = 1_024;
+
+/// How long the writer waits after an error before it continues to make missing summaries.
+pub const FILL_RETRY: Duration = Duration::from_secs(60);
+
 /// Checkpoints of VMs whose epochs retention has removed, so that their last state is still known. A checkpoint takes
 /// two to four KiB.
 pub const CHECKPOINTS_WITHOUT_EPOCH_MAX: u32 = 1_000;

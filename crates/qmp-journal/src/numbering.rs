@@ -15,6 +15,7 @@ use super::body::{self, RecordKind};
 use super::checksum::Content;
 use super::limits::{NUMBERS_MAX, SEGMENT_MAX_BYTES};
 use super::segment::{IndexedRecord, OpenSegment, SealedSegment};
+use super::summary::Summary;
 use super::unreadable::UnreadableRecords;
 
 /// The state of each VM, and the open segment.
@@ -66,6 +67,7 @@ pub(super) struct Row<'a> {
     pub(super) seq: u64,
     pub(super) kind: RecordKind,
     pub(super) received: i64,
+    pub(super) event: Option<&'a str>,
     pub(super) timestamp: Option<Timestamp>,
     pub(super) sent_name: Option<&'a str>,
     pub(super) data: Option<Cow<'a, str>>,
@@ -76,6 +78,10 @@ pub(super) struct Row<'a> {
 pub(super) struct Plan<'a> {
     pub(super) rows: Vec<Row<'a>>,
     pub(super) sealed: Vec<SealedSegment>,
+    /// The summary of each of them.
+    pub(super) summaries: Vec<Summary>,
+    /// The version of what derived the summaries.
+    pub(super) digest_version: u32,
     /// The VMs in the sealed segments, with their state at the last of these seals.
     pub(super) vms: HashMap<u32, VmState>,
     /// Offsets of records that no draft asked for: the ends of epochs that were open when another one opened.
@@ -216,7 +222,8 @@ impl Numbering {
         };
         let sum = content.sum();
         self.observe(IndexedRecord { offset, vm, kind, event, received, bytes, sum }, epoch, seq);
-        plan.rows.push(Row { offset, ids, epoch, seq, kind, received, timestamp, sent_name, data });
+        let event = item.event;
+        plan.rows.push(Row { offset, ids, epoch, seq, kind, received, event, timestamp, sent_name, data });
         if self.segment.records() >= self.segment_records || self.segment.bytes() >= SEGMENT_MAX_BYTES {
             self.seal(plan);
         }

@@ -1,5 +1,6 @@
 //! Options of a journal.
 
+use super::digest::{Digest, NoDigest};
 use super::limits::{JOURNAL_QUEUE_MAX_BYTES, SEGMENT_RECORDS};
 use super::retention::Retention;
 
@@ -12,6 +13,8 @@ pub struct JournalOptions {
     pub segment_records: u64,
     /// How long records are kept.
     pub retention: Retention,
+    /// What derives the classes and changes of summaries.
+    pub digest: &'static dyn Digest,
 }
 
 impl Default for JournalOptions {
@@ -20,6 +23,7 @@ impl Default for JournalOptions {
             queue_max_bytes: JOURNAL_QUEUE_MAX_BYTES,
             segment_records: SEGMENT_RECORDS,
             retention: Retention::default(),
+            digest: &NoDigest,
         }
     }
 }

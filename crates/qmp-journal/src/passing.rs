@@ -41,7 +41,7 @@ pub(super) fn read_through(
             stretch,
             &mut |row| reader.pass_record(row, take),
             &mut |first, last, error| {
-                damage.note(first, last, damage_of(error));
+                damage.note_missing(first, last, error);
             },
         )
     })
@@ -105,11 +105,6 @@ pub(super) fn record_at(
         }
         read => read,
     }
-}
-
-/// The damage of records that were not found.
-fn damage_of(error: Option<&rusqlite::Error>) -> Damage {
-    error.map_or(Damage::Missing, |error| Damage::Unreadable(error.to_string().into()))
 }
 
 fn select(connection: &ReadConnection, condition: &str, direction: Direction) -> String {

@@ -12,11 +12,11 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::body::RecordKind;
 use super::bounds;
 use super::checkpoints;
-use super::columns::{number, unsigned};
+use super::columns::{minute, number, unsigned};
 use super::damage::is_damage;
 use super::retention::Measurement;
-use super::segment::minute;
 use super::sent_names;
+use super::summaries::remove_summaries;
 
 /// Measures the file; records received before `oldest` are too old.
 pub(super) fn measure(connection: &Connection, oldest: Option<UnixMicros>) -> rusqlite::Result<Measurement> {
@@ -110,6 +110,7 @@ fn remove_unsynced(
     transaction
         .prepare_cached("DELETE FROM posting WHERE segment BETWEEN ?1 AND ?2")?
         .execute([first, upto])?;
+    remove_summaries(&transaction, first, upto)?;
     let segments = "DELETE FROM segment WHERE last BETWEEN ?1 AND ?2";
     if transaction.prepare_cached(segments)?.execute([first, upto])? > 0 {
         checkpoints::limit(&transaction)?;

@@ -18,6 +18,7 @@ use super::error::JournalError;
 use super::file;
 use super::limits::READ_CONNECTIONS_IDLE_MAX;
 use super::lock::{LockedJournal, PublishedHead};
+use super::open_part::OpenPart;
 use super::row::{LargeRecord, NameCache, RowReader, name};
 
 /// One file and the connections to it that nobody uses right now.
@@ -29,6 +30,9 @@ pub(super) struct ReadFile {
     returned: Condvar,
     damage: Arc<DamageLog>,
     checked_indexes: Arc<CheckedIndexes>,
+    checked_summaries: Arc<CheckedIndexes>,
+    /// The records after the last segment, for readers of summaries.
+    open_part: Mutex<OpenPart>,
     /// Large records are read one at a time.
     large: Mutex<()>,
     /// After the connections: closing it earlier would drop the locks that SQLite holds for them.
@@ -56,6 +60,7 @@ pub(super) struct ReadConnection {
     names: NameCache,
     damage: Arc<DamageLog>,
     checked_indexes: Arc<CheckedIndexes>,
+    checked_summaries: Arc<CheckedIndexes>,
     /// The file was taken as unchangeable: nothing may be written in its directory.
     immutable: bool,
     /// Whether reading ends at a large record.
@@ -72,6 +77,7 @@ impl ReadFile {
     pub(super) fn open(path: &Path, locked: Option<LockedJournal>) -> Result<Self, JournalError> {
         let first = ReadConnection::open(path)?;
         let (damage, checked_indexes) = (Arc::clone(&first.damage), Arc::clone(&first.checked_indexes));
+        let checked_summaries = Arc::clone(&first.checked_summaries);
         let connections = Connections {
             idle: vec![first],
             idle_max: READ_CONNECTIONS_IDLE_MAX,
@@ -84,6 +90,8 @@ impl ReadFile {
             returned: Condvar::new(),
             damage,
             checked_indexes,
+            checked_summaries,
+            open_part: Mutex::default(),
             large: Mutex::default(),
             _locked: locked,
         })
@@ -148,6 +156,11 @@ impl ReadFile {
         lock(&self.large)
     }
 
+    /// The records after the last segment, as far as readers of summaries have read them.
+    pub(super) fn open_part(&self) -> MutexGuard<'_, OpenPart> {
+        lock(&self.open_part)
+    }
+
     /// Closes what nobody uses right now, and from here on whatever a reader gives back: with the last connection
     /// SQLite clears up beside the file, and a connection that only reads cannot do it.
     pub(super) fn keep_none(&self) {
@@ -188,6 +201,7 @@ impl ReadConnection {
             names: NameCache::default(),
             damage: Arc::default(),
             checked_indexes: Arc::default(),
+            checked_summaries: Arc::default(),
             immutable,
             ends_at_large: false,
             large: None,
@@ -197,12 +211,18 @@ impl ReadConnection {
     /// The same, which shares what the connections of `file` met.
     fn of(self, file: &ReadFile) -> Self {
         let (damage, checked_indexes) = (Arc::clone(&file.damage), Arc::clone(&file.checked_indexes));
-        Self { damage, checked_indexes, ..self }
+        let checked_summaries = Arc::clone(&file.checked_summaries);
+        Self { damage, checked_indexes, checked_summaries, ..self }
     }
 
     /// Segments whose index is whole.
     pub(super) fn checked_indexes(&self) -> MutexGuard<'_, HashSet<u64>> {
         lock(&self.checked_indexes)
+    }
+
+    /// Segments whose counts were read once, and are no damaged bytes.
+    pub(super) fn checked_summaries(&self) -> MutexGuard<'_, HashSet<u64>> {
+        lock(&self.checked_summaries)
     }
 
     /// What cannot be read.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::checkpoint::Checkpoint;
 use super::checkpoints;
-use super::columns::{number, unsigned};
+use super::columns::{minute, number, unsigned};
 use super::cursor::Cursor;
 use super::damage::DamagedSpan;
 use super::error::JournalError;
@@ -22,14 +22,13 @@ use super::read::{ReadConnection, ReadFile};
 use super::row::LargeRecord;
 use super::rows::{Direction, Stretch};
 use super::scan::{self, Matches};
-use super::segment::minute;
 
 /// Reads a journal. Cheap to clone; any number of readers work beside the writer.
 ///
 /// The methods read the file and may block on the disk: call them where blocking is allowed.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    file: Arc<ReadFile>,
+    pub(super) file: Arc<ReadFile>,
     /// The head that the writer of this process publishes; `None` for a file that another process writes.
     head: Option<watch::Receiver<Offset>>,
 }
@@ -174,7 +173,16 @@ impl Reader {
     ///
     /// [`JournalError::Storage`] and [`JournalError::Damaged`].
     pub fn last(&self, query: &Query, max: usize) -> Result<Tail, JournalError> {
-        let head = self.head()?.0;
+        self.last_upto(query, max, self.head()?)
+    }
+
+    /// The last `max` records that match `query`, up to an offset.
+    pub(super) fn last_upto(
+        &self,
+        query: &Query,
+        max: usize,
+        Offset(head): Offset,
+    ) -> Result<Tail, JournalError> {
         let (mut filter, mut matches) = (Filter::new(query.clone()), Matches::default());
         let mut stretch = Stretch { after: 0, upto: head };
         while !stretch.is_empty() && !matches.is_full(max) {

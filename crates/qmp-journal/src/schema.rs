@@ -13,7 +13,7 @@ use super::{bounds, checkpoints, sent_names};
 pub const APPLICATION_ID: i64 = 0x514d_5065;
 
 /// The format that this version writes, in `PRAGMA user_version`.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 const TABLES: &str = include_str!("schema.sql");
 const VIEWS: &str = include_str!("views.sql");
@@ -33,7 +33,10 @@ pub(super) struct Migration {
 }
 
 /// All steps, in order. Format 1 is the first.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration { to: 2, sql: include_str!("migrations/2.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { to: 2, sql: include_str!("migrations/2.sql") },
+    Migration { to: 3, sql: include_str!("migrations/3.sql") },
+];
 
 /// The identification of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,7 +258,7 @@ mod tests {
         let mut new = Connection::open_in_memory().expect("opens");
         create(&mut new).expect("makes it");
         migrate(&mut new, FORMAT_VERSION, &[]).expect("makes the views");
-        for table in ["record", "name", "epoch", "segment", "posting", "tally", "vm", "lost"] {
+        for table in ["record", "name", "epoch", "segment", "posting", "tally", "vm", "lost", "summary"] {
             let columns = format!(
                 "SELECT group_concat(name || type || \"notnull\" || pk) FROM pragma_table_info('{table}')"
             );

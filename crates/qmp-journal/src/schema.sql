@@ -1,4 +1,4 @@
--- Format 2 of the journal. Times are microseconds since the Unix epoch.
+-- Format 3 of the journal. Times are microseconds since the Unix epoch.
 
 -- Names of kinds, VMs and events; the tables below hold their ids.
 CREATE TABLE name (
@@ -64,6 +64,16 @@ CREATE TABLE tally (
     records INTEGER NOT NULL,
     PRIMARY KEY (minute, event)
 ) WITHOUT ROWID;
+
+-- What a sealed segment holds, counted and abridged. A row of a removed segment, the last one, has what holds after it.
+CREATE TABLE summary (
+    segment  INTEGER PRIMARY KEY,       -- segment.last
+    version  INTEGER NOT NULL,          -- of what derived classes and changes from the records
+    earliest INTEGER,                   -- the earliest time of a change
+    standing BLOB,                      -- the changes that hold after the segment; NULL except about every 64th row
+    changes  BLOB NOT NULL,             -- for each VM: offset, time, what changed
+    counts   BLOB NOT NULL              -- for each VM, name, class and minute: how many records
+);
 
 -- Each VM's last record in a sealed segment.
 CREATE TABLE vm (

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::body::RecordKind;
 use super::checksum::Checksum;
+use super::columns::minute;
+use super::varint::{push_varint, take_varint};
 
 /// A record as the index has it: the ids of its names, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,18 +132,14 @@ impl OpenSegment {
     }
 }
 
-/// The minute of a time, counted from the Unix epoch.
-pub(super) fn minute(received_micros: i64) -> i64 {
-    received_micros.div_euclid(60_000_000)
-}
-
 /// The offsets of a posting, ascending; `None` if the bytes are not a posting.
 pub(super) fn offsets(first: u64, bytes: &[u8]) -> Option<Vec<u64>> {
     let mut found = Vec::with_capacity(bytes.len());
     let mut last = first.checked_sub(1)?;
     let mut rest = bytes;
     while !rest.is_empty() {
-        last = last.checked_add(take_varint(&mut rest)?)?;
+        // Offsets ascend: a step of 0 is damage.
+        last = last.checked_add(take_varint(&mut rest).filter(|step| *step > 0)?)?;
         found.push(last);
     }
     Some(found)
@@ -150,27 +148,6 @@ pub(super) fn offsets(first: u64, bytes: &[u8]) -> Option<Vec<u64>> {
 /// The number of offsets in a posting.
 pub(super) fn offsets_in(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte < 0x80).count() as u64
-}
-
-fn push_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push((number & 0x7f) as u8);
-}
-
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, tail) = rest.split_first()?;
-        *rest = tail;
-        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

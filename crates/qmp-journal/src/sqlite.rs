@@ -12,9 +12,12 @@ use super::checkpoint::Checkpoint;
 use super::checkpoints;
 use super::error::{JournalError, io_error};
 use super::file;
+use super::fill::Fill;
 use super::lock::{LockedJournal, PublishedHead, WriterLock};
 use super::names::{Names, NewName, Role};
 use super::numbering::{Numbering, Plan};
+use super::open_summary::OpenSummary;
+use super::options::JournalOptions;
 use super::prune;
 use super::restore;
 use super::retention::{Measurement, PrunedRange};
@@ -29,6 +32,8 @@ pub(super) struct SqliteStorage {
     /// Device and inode of the file that is open.
     file_id: (u64, u64),
     connection: Connection,
+    /// The summaries that are missing; `None` before the state is restored.
+    fill: Option<Fill>,
     /// After the connection: closing it earlier would drop the locks that SQLite holds.
     lock: WriterLock,
 }
@@ -42,7 +47,7 @@ impl SqliteStorage {
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
         let (connection, lock) = file::open_writer(path)?;
         let file_id = file_id(path).map_err(|error| io_error(path, "look at", error))?;
-        Ok(Self { path: path.to_owned(), file_id, connection, lock })
+        Ok(Self { path: path.to_owned(), file_id, connection, fill: None, lock })
     }
 
     /// The descriptor of the journal, which every other connection of this process must keep.
@@ -60,20 +65,21 @@ impl SqliteStorage {
         Err(StorageError::Moved(text.into()))
     }
 
-    fn restore_sql(&self, segment_records: u64) -> rusqlite::Result<RestoredJournal> {
+    fn restore_sql(&self, options: &JournalOptions) -> rusqlite::Result<RestoredJournal> {
         let Self { path, connection, .. } = self;
         let names = Names::load(connection)?;
-        let mut numbering = restore::restore(connection, segment_records)?;
+        let mut numbering = restore::restore(connection, options.segment_records)?;
         if names.unreadable() > 0 {
             tracing::error!(journal = %path.display(), names = names.unreadable(), "names cannot be read");
             numbering.pass_over_unnamed();
         }
+        let summary = OpenSummary::restore(connection, options.digest)?;
         let identity = schema::name(connection)?;
         let lost = lost(&self.lock, &identity, &mut numbering);
         let first = bounds::first(connection)?;
         let first_received = store::received(connection, first)?.map(UnixMicros);
         let left_open = left_open(connection, &numbering)?;
-        Ok(RestoredJournal { identity, names, numbering, first, first_received, left_open, lost })
+        Ok(RestoredJournal { identity, names, numbering, summary, first, first_received, left_open, lost })
     }
 }
 
@@ -82,17 +88,21 @@ impl Storage for SqliteStorage {
         &self.path
     }
 
-    fn restore(&mut self, segment_records: u64) -> Result<RestoredJournal, JournalError> {
+    fn restore(&mut self, options: &JournalOptions) -> Result<RestoredJournal, JournalError> {
         let Self { path, connection, .. } = &*self;
         let failed = |doing| move |source| JournalError::Storage { doing, path: path.clone(), source };
-        let restored = self.restore_sql(segment_records).map_err(failed("read"))?;
+        let restored = self.restore_sql(options).map_err(failed("read"))?;
+        let fill = Fill::new(connection, options.digest).map_err(failed("read"))?;
         if let Some(lost) = &restored.lost {
             tracing::error!(journal = %path.display(), after = lost.after.0, upto = lost.upto.0, "{}", lost.text());
             store::note_lost(connection, *lost, restored.numbering.max_epoch()).map_err(failed("write"))?;
         }
         match restored.numbering.beyond_limit() {
             Some((number, found)) => Err(JournalError::NumbersEnd { path: path.clone(), number, found }),
-            None => Ok(restored),
+            None => {
+                self.fill = Some(fill);
+                Ok(restored)
+            }
         }
     }
 
@@ -130,6 +140,11 @@ impl Storage for SqliteStorage {
         is_needed: impl Fn(u32) -> bool,
     ) -> Result<HashSet<u32>, StorageError> {
         Ok(prune::remove(&mut self.connection, first, upto, is_needed)?)
+    }
+
+    fn fill(&mut self) -> Result<bool, StorageError> {
+        let Self { connection, fill, .. } = self;
+        Ok(fill.as_mut().map_or(Ok(false), |fill| fill.step(connection))?)
     }
 
     fn close(self) -> Result<(), JournalError> {

@@ -13,6 +13,8 @@ use super::error::{JournalError, storage_text};
 use super::lock::PublishedHead;
 use super::names::{Names, NewName, Role};
 use super::numbering::{Numbering, Plan};
+use super::open_summary::OpenSummary;
+use super::options::JournalOptions;
 use super::retention::{Measurement, PrunedRange};
 
 /// The storage of one journal. Only one writer uses it.
@@ -27,7 +29,7 @@ pub(super) trait Storage {
     /// # Errors
     ///
     /// [`JournalError`] if the storage cannot be read, or has no number left to assign.
-    fn restore(&mut self, segment_records: u64) -> Result<RestoredJournal, JournalError>;
+    fn restore(&mut self, options: &JournalOptions) -> Result<RestoredJournal, JournalError>;
 
     /// The id of a name that was committed.
     fn find_name(&self, role: Role, name: &str) -> Result<Option<u32>, StorageError>;
@@ -56,6 +58,9 @@ pub(super) trait Storage {
         is_needed: impl Fn(u32) -> bool,
     ) -> Result<HashSet<u32>, StorageError>;
 
+    /// Makes the next piece of a summary that is missing, not necessarily durably. Returns whether something is left.
+    fn fill(&mut self) -> Result<bool, StorageError>;
+
     /// Closes the storage after the last commit.
     ///
     /// # Errors
@@ -71,6 +76,8 @@ pub(super) struct RestoredJournal {
     pub(super) identity: Box<str>,
     pub(super) names: Names,
     pub(super) numbering: Numbering,
+    /// The summary of the records after the last seal.
+    pub(super) summary: OpenSummary,
     /// The first offset that is kept.
     pub(super) first: u64,
     /// When that record was received.

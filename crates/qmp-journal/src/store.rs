@@ -9,6 +9,7 @@ use super::names::NewName;
 use super::numbering::{Plan, Row};
 use super::retention::PrunedRange;
 use super::sent_names;
+use super::summaries::put_summary;
 
 /// Writes everything of `plan` in one transaction: either all of it is durable, or nothing was written.
 ///
@@ -110,6 +111,9 @@ fn write_segments(connection: &Connection, plan: &Plan<'_>) -> rusqlite::Result<
         for (minute, event, records) in &sealed.tally {
             tally.execute((minute, event, number(*records)))?;
         }
+    }
+    for (sealed, summary) in plan.sealed.iter().zip(&plan.summaries) {
+        put_summary(connection, sealed.last, plan.digest_version, summary)?;
     }
     let mut vm =
         connection.prepare_cached("REPLACE INTO vm (vm, last, epoch, seq) VALUES (?1, ?2, ?3, ?4)")?;

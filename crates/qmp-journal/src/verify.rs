@@ -1,7 +1,7 @@
 //! Reads a whole journal and compares all redundant data in it.
 //!
 //! Every page is checked by SQLite; every record is read as readers do; offsets, epochs and numbers must have no holes
-//! other than those that are recorded; and the rows of epochs, segments, postings, counts and VMs must agree with the
+//! other than those that are recorded; and the rows of epochs, segments, postings, counts, summaries and VMs must agree with the
 //! records.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,7 +11,7 @@ use qmp_wire::Offset;
 use rusqlite::{Connection, Row};
 
 use super::body::RecordKind;
-use super::columns::{number, unsigned};
+use super::columns::{minute, number, unsigned};
 use super::error::{JournalError, storage_text};
 use super::limits::VERIFY_FAULTS_MAX;
 use super::lock::PublishedHead;
@@ -19,7 +19,8 @@ use super::passing::read_through;
 use super::read::ReadConnection;
 use super::restore::{RESTORE_SQL, RestoredRecord, read_restored};
 use super::rows::{Direction, Stretch, lost_spans, walk, without};
-use super::segment::{IndexedRecord, OpenSegment, SealedSegment, minute};
+use super::segment::{IndexedRecord, OpenSegment, SealedSegment};
+use super::summary_check::SummaryCheck;
 
 /// The result of checking a whole journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -248,18 +249,23 @@ impl Check {
         self.report.sealed = Offset(sealed);
         let mut segments = segments.into_iter().peekable();
         let mut open = OpenSegment::default();
+        let mut summed = SummaryCheck::default();
         for (from, upto) in without(&self.holes, first, head) {
             let mut take = |row: &Row<'_>| {
                 let offset = unsigned(row.get(0)?);
                 if let Ok(RestoredRecord { record, epoch, seq }) = read_restored(row) {
                     self.compare_numbers(&record, epoch, seq, offset <= sealed);
+                    summed.add(&record);
                     open.add(record);
                 }
                 while let Some(segment) = segments.next_if(|segment| segment.last <= offset) {
-                    let summed = open.seal();
+                    let (postings, counts) = (open.seal(), summed.take());
                     // Retention removes a segment piece by piece.
                     if segment.first >= first {
-                        self.compare(connection, &segment, &summed)?;
+                        self.compare(connection, &segment, &postings)?;
+                        if let Some(fault) = counts.compare(connection, segment.last)? {
+                            self.fault(format!("segment {} to {}: {fault}", segment.first, segment.last));
+                        }
                     }
                 }
                 Ok(true)

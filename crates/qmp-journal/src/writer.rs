@@ -15,11 +15,13 @@ use super::batch::{Batch, Item};
 use super::checkpoint::Checkpoint;
 use super::error::JournalError;
 use super::figures::{Counters, Gauge};
+use super::fill_pause::FillPause;
 use super::health::{Health, HealthReporter, utc_text};
 use super::limits::{COMMIT_MAX_RECORDS, COMMIT_RETRY_FIRST, COMMIT_RETRY_MAX};
 use super::lock::PublishedHead;
 use super::names::{Names, NewName, Role};
 use super::numbering::{self, Ids, Numbering, Plan};
+use super::open_summary::OpenSummary;
 use super::options::JournalOptions;
 use super::queue::{DequeueResult, Queue};
 use super::retention::{self, PrunedRange};
@@ -37,7 +39,10 @@ pub(super) struct Writer<S> {
     clock: Clock,
     names: Names,
     numbering: Numbering,
+    /// The summary of the segment that is being filled.
+    summary: OpenSummary,
     sweep: Sweep,
+    fill: FillPause,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
     head: watch::Sender<Offset>,
@@ -84,8 +89,9 @@ impl<S: Storage> Writer<S> {
         options: JournalOptions,
         clock: Clock,
     ) -> Result<Self, JournalError> {
-        let restored = storage.restore(options.segment_records)?;
-        let RestoredJournal { identity, names, numbering, first, first_received, left_open, lost } = restored;
+        let restored = storage.restore(&options)?;
+        let RestoredJournal { identity, names, numbering, summary, first, first_received, left_open, lost } =
+            restored;
         let head = Offset(numbering.head());
         let health = HealthReporter::new(storage.path(), clock);
         let mut writer = Self {
@@ -93,7 +99,9 @@ impl<S: Storage> Writer<S> {
             clock,
             names,
             numbering,
+            summary,
             sweep: Sweep::new(first, now()),
+            fill: FillPause::new(now()),
             queue: Arc::new(Queue::new(options.queue_max_bytes, head, clock)),
             counters: Arc::default(),
             head: watch::Sender::new(head),
@@ -134,19 +142,25 @@ impl<S: Storage> Writer<S> {
         let _end = EndOnDrop(Arc::clone(&self.queue));
         let mut batch = Batch::new();
         loop {
-            let dequeued = self.queue.take(&mut batch, self.sweep.pause(now())).await;
+            let dequeued = self.queue.take(&mut batch, self.pause(now())).await;
             if dequeued == DequeueResult::End {
                 break;
             }
             if let Err(CommitError(detail)) = self.commit_and_prune(&batch).await {
                 return Err(JournalError::Unwritten { records: self.queue.uncommitted(), detail });
             }
+            self.fill.step(&mut self.storage, now());
             if dequeued == DequeueResult::Batch {
                 batch.clear();
                 batch.shrink(BUFFER_KEEP_BYTES);
             }
         }
         self.storage.close()
+    }
+
+    /// The time until there is something to do besides commits; `None` if there is nothing.
+    fn pause(&self, now: Instant) -> Option<Duration> {
+        [self.sweep.pause(now), self.fill.pause(now)].into_iter().flatten().min()
     }
 
     async fn commit_and_prune(&mut self, batch: &Batch) -> Result<(), CommitError> {
@@ -188,12 +202,14 @@ impl<S: Storage> Writer<S> {
         for (item, ids) in group.into_iter().zip(ids) {
             self.numbering.assign(item, ids, &mut plan);
         }
+        self.summary.sum(&mut plan);
         let names = self.names.take_fresh();
         self.commit_plan(&names, &plan).await?;
         self.names.trim();
         self.counters.committed(&plan);
         if !plan.sealed.is_empty() {
             self.sweep.grown(now());
+            self.fill.sealed(now());
         }
         self.publish(records, &plan.implicit);
         Ok(())
@@ -240,6 +256,8 @@ impl<S: Storage> Writer<S> {
         if plan.sealed.is_empty() {
             return Ok(());
         }
+        self.summary.sum(&mut plan);
+        self.fill.sealed(now());
         self.commit_plan(&[], &plan).await
     }
 
@@ -322,6 +340,7 @@ impl<S: Storage> Writer<S> {
             self.numbering.assign(item, Ids { vm: *vm, event: None }, &mut plan);
         }
         if !plan.rows.is_empty() {
+            self.summary.sum(&mut plan);
             self.storage.commit(&[], &plan).await?;
             self.counters.committed(&plan);
         }

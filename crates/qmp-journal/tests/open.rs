@@ -81,9 +81,9 @@ fn opening_a_file_that_is_no_journal_is_refused() {
             "later format",
             |path| {
                 drop(Journal::open(path, JournalOptions::default()).expect("made"));
-                sqlite(path, "PRAGMA user_version = 3");
+                sqlite(path, "PRAGMA user_version = 4");
             },
-            "was made by a newer qmp-events (journal format 3; this one knows up to 2): use that one, or name another file",
+            "was made by a newer qmp-events (journal format 4; this one knows up to 3): use that one, or name another file",
         ),
     ];
     for (name, make, message) in cases {

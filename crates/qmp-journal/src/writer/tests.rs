@@ -69,8 +69,8 @@ impl Storage for FaultyStorage {
         self.inner.path()
     }
 
-    fn restore(&mut self, segment_records: u64) -> Result<RestoredJournal, JournalError> {
-        self.inner.restore(segment_records)
+    fn restore(&mut self, options: &JournalOptions) -> Result<RestoredJournal, JournalError> {
+        self.inner.restore(options)
     }
 
     fn find_name(&self, role: Role, name: &str) -> Result<Option<u32>, StorageError> {
@@ -96,6 +96,10 @@ impl Storage for FaultyStorage {
         is_needed: impl Fn(u32) -> bool,
     ) -> Result<HashSet<u32>, StorageError> {
         self.inner.prune(first, upto, is_needed)
+    }
+
+    fn fill(&mut self) -> Result<bool, StorageError> {
+        self.inner.fill()
     }
 
     fn close(self) -> Result<(), JournalError> {

@@ -1,0 +1,194 @@
+//! Makes the summaries that are missing, behind the head, and what holds after every 64th.
+//!
+//! A journal of an earlier format has no summaries, and those of another release may have been derived otherwise. The
+//! writer reads such a segment a piece at a time between its commits, the oldest segment first. The transactions do not
+//! wait for the disk: a crash may take a summary back, which is then made again.
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+
+use super::columns::{number, unsigned};
+use super::digest::Digest;
+use super::light::read_light;
+use super::limits::{FILL_CHUNK_RECORDS, STANDING_EVERY_SEGMENTS};
+use super::row::NameCache;
+use super::rows::Stretch;
+use super::summaries::{put_standing, put_summary};
+use super::summary::{Standing, SummaryBuilder, read_changes};
+
+/// The state of the filling. All of it can be read from the file again.
+#[derive(Debug)]
+pub(super) struct Fill {
+    digest: &'static dyn Digest,
+    /// The last segment whose changes are in `standing`.
+    after: u64,
+    standing: Standing,
+    /// Segments since the last one that has what holds.
+    since_standing: u32,
+    making: Option<Making>,
+    names: NameCache,
+}
+
+/// A segment whose summary is being made.
+#[derive(Debug)]
+struct Making {
+    first: u64,
+    last: u64,
+    /// The last offset that was read.
+    after: u64,
+    builder: SummaryBuilder,
+}
+
+/// A segment as the filling meets it.
+struct SegmentRow {
+    first: u64,
+    last: u64,
+    version: Option<u32>,
+    has_standing: bool,
+}
+
+impl Fill {
+    pub(super) fn new(connection: &Connection, digest: &'static dyn Digest) -> rusqlite::Result<Self> {
+        let mut fill = Self {
+            digest,
+            after: 0,
+            standing: Standing::default(),
+            since_standing: 0,
+            making: None,
+            names: NameCache::default(),
+        };
+        let missing: u64 = connection.query_row(
+            "SELECT count(*) FROM segment LEFT JOIN summary ON summary.segment = segment.last \
+             WHERE summary.version IS NOT ?1",
+            [digest.version()],
+            |row| row.get(0).map(unsigned),
+        )?;
+        // Without a missing one, the last that says what holds is as good as the beginning.
+        let order = if missing == 0 { "DESC" } else { "ASC" };
+        let sql = format!(
+            "SELECT segment, standing FROM summary WHERE standing IS NOT NULL ORDER BY segment {order} LIMIT 1"
+        );
+        let found = connection
+            .query_row(&sql, [], |row| Ok((unsigned(row.get(0)?), row.get::<_, Vec<u8>>(1)?)))
+            .optional()?;
+        if let Some((segment, standing)) = found
+            && let Some(standing) = Standing::read(&standing)
+            && (missing == 0 || is_removed(connection, segment)?)
+        {
+            (fill.after, fill.standing) = (segment, standing);
+        }
+        Ok(fill)
+    }
+
+    /// Does the next piece of the work, and returns whether something is left.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the file; the segment is begun again.
+    pub(super) fn step(&mut self, connection: &mut Connection) -> rusqlite::Result<bool> {
+        if let Some(making) = self.making.take() {
+            self.make(connection, making)?;
+            return Ok(true);
+        }
+        let Some(segment) = next_segment(connection, self.after)? else { return Ok(false) };
+        if segment.version == Some(self.digest.version()) {
+            let changes: Vec<u8> = connection
+                .prepare_cached("SELECT changes FROM summary WHERE segment = ?1")?
+                .query_row([number(segment.last)], |row| row.get(0))?;
+            if self.apply(&changes, segment.first) {
+                self.pass(connection, &segment)?;
+                return Ok(true);
+            }
+        }
+        let SegmentRow { first, last, .. } = segment;
+        let begin =
+            Making { first, last, after: first.saturating_sub(1), builder: SummaryBuilder::default() };
+        self.make(connection, begin)?;
+        Ok(true)
+    }
+
+    /// Reads a piece of a segment, and writes its summary after the last piece.
+    fn make(&mut self, connection: &mut Connection, mut making: Making) -> rusqlite::Result<()> {
+        let upto = making.after.saturating_add(FILL_CHUNK_RECORDS).min(making.last);
+        let (stretch, builder) = (Stretch { after: making.after, upto }, &mut making.builder);
+        let mut add = |record: super::light::LightRecord| {
+            builder.add(record.offset, record.vm, record.name, record.received, record.digested);
+        };
+        read_light(connection, &mut self.names, self.digest, stretch, &mut add, &|_, _, _| ())?;
+        making.after = upto;
+        if upto < making.last {
+            self.making = Some(making);
+            return Ok(());
+        }
+        let summary = making.builder.finish(making.first);
+        let (last, version) = (making.last, self.digest.version());
+        unsynced(connection, |connection| {
+            // Retention may have removed the segment meanwhile.
+            let exists = "SELECT 1 FROM segment WHERE last = ?1";
+            match connection.prepare_cached(exists)?.exists([number(last)])? {
+                true => put_summary(connection, last, version, &summary),
+                false => Ok(()),
+            }
+        })?;
+        self.apply(&summary.changes, making.first);
+        self.pass(connection, &SegmentRow { first: making.first, last, version: None, has_standing: false })
+    }
+
+    /// Applies the changes of a segment; `false` if they cannot be read.
+    fn apply(&mut self, changes: &[u8], first: u64) -> bool {
+        let mut standing = self.standing.clone();
+        let read = read_changes(changes, first, |_| true, |change| standing.apply(&change));
+        if read.is_some() {
+            self.standing = standing;
+        }
+        read.is_some()
+    }
+
+    /// Moves on behind a segment, and writes what holds after it if that is due.
+    fn pass(&mut self, connection: &mut Connection, segment: &SegmentRow) -> rusqlite::Result<()> {
+        self.after = segment.last;
+        self.since_standing += 1;
+        if segment.has_standing {
+            self.since_standing = 0;
+        } else if self.since_standing >= STANDING_EVERY_SEGMENTS {
+            self.standing.trim();
+            let standing = self.standing.write();
+            unsynced(connection, |connection| put_standing(connection, segment.last, &standing))?;
+            self.since_standing = 0;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the segment was removed, so that its row has what holds at the beginning of the journal.
+fn is_removed(connection: &Connection, segment: u64) -> rusqlite::Result<bool> {
+    let exists =
+        connection.prepare_cached("SELECT 1 FROM segment WHERE last = ?1")?.exists([number(segment)])?;
+    Ok(!exists)
+}
+
+fn next_segment(connection: &Connection, after: u64) -> rusqlite::Result<Option<SegmentRow>> {
+    let sql = "SELECT segment.first, segment.last, summary.version, summary.standing IS NOT NULL \
+               FROM segment LEFT JOIN summary ON summary.segment = segment.last \
+               WHERE segment.last > ?1 ORDER BY segment.last LIMIT 1";
+    let row = |row: &rusqlite::Row<'_>| {
+        let (first, last) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
+        Ok(SegmentRow { first, last, version: row.get(2)?, has_standing: row.get(3)? })
+    };
+    connection.prepare_cached(sql)?.query_row([number(after)], row).optional()
+}
+
+/// Writes in a transaction that does not wait for the disk.
+fn unsynced(
+    connection: &mut Connection,
+    write: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    // SQLite accepts this pragma only between two transactions.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    let written = (|| {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        write(&transaction)?;
+        transaction.commit()
+    })();
+    connection.pragma_update(None, "synchronous", "full")?;
+    written
+}
