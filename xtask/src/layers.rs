@@ -30,6 +30,7 @@ const CRATES: [&str; 19] = [
     "qmp-server",
     "qmp-client",
     "qmp-journal",
+    "qmp-history",
     "qmp-machine",
     "qmp-hub",
     "qmp-libvirt",
@@ -43,13 +44,14 @@ const CRATES: [&str; 19] = [
 ];
 
 /// Crates and the packages that must not be among their dependencies, direct or indirect.
-const ABSENT: [(&str, &[&str]); 7] = [
+const ABSENT: [(&str, &[&str]); 8] = [
     ("qmp-events", &["tokio", "rustix", "rusqlite", "qmp-wire"]),
     ("qmp-wire", &["tokio", "rustix", "rusqlite", "qmp-events"]),
     ("qmp-settings", &["tokio", "rustix", "rusqlite"]),
     ("qmp-findings", &["tokio", "rustix", "rusqlite"]),
     ("qmp-server", &["tokio"]),
     ("qmp-journal", &["axum", "hyper", "rustls", "toml", "qmp-client", "qmp-findings"]),
+    ("qmp-history", &["axum", "hyper", "rustls", "toml", "qmp-client"]),
     ("qmp-hub", &["axum", "hyper", "rustls", "qmp-sinks"]),
 ];
 

@@ -5,7 +5,7 @@ use qmp_http::{ApiState, HttpEndpoint, HttpListener, ListenError};
 use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::RelayStatus;
 use qmp_hub::{Hub, HubConfig, HubStartError, STOP_HTTP_MAX, VmRegistry};
-use qmp_journal::{Journal, JournalError};
+use qmp_journal::{Journal, JournalError, JournalOptions};
 use qmp_sinks::{Rules, RulesError, SinkStatus};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -66,7 +66,8 @@ impl Daemon {
             silent_after_of: config.silent_after_of,
         };
         hub_config.check()?;
-        let (path, options) = (config.journal.clone(), config.journal_options);
+        let options = JournalOptions { digest: qmp_history::DIGEST, ..config.journal_options };
+        let path = config.journal.clone();
         let journal = blocking(move || Journal::open(&path, options)).await?;
 
         let mut listeners = Vec::with_capacity(config.http.len());

@@ -1,0 +1,334 @@
+//! Counts: how many records by event, VM, kind, severity, finding, hour or weekday.
+
+use std::collections::{BTreeMap, HashMap};
+
+use qmp_journal::{
+    Change, ChangeKind, JournalError, Reader, RecordCount, RecordKind, SummaryRead, SummaryVisitor,
+    VmSelection,
+};
+use qmp_wire::{Offset, UnixMicros};
+use serde::Serialize;
+
+use crate::interner::Interner;
+use crate::reading::{Wanted, read};
+use crate::selection::Selection;
+use crate::severity::Severity;
+use crate::window::{MINUTE, Scope, Window};
+use crate::words::{closing_kind, kind_of};
+
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+
+/// By what records are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Facet {
+    /// By event.
+    Event,
+    /// By VM.
+    Vm,
+    /// By kind of record.
+    Kind,
+    /// By severity.
+    Severity,
+    /// By kind of finding; evidence is not counted.
+    Finding,
+    /// By hour of the day, in the zone of the request.
+    Hour,
+    /// By weekday, in the zone of the request.
+    Weekday,
+}
+
+impl Facet {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Event, Self::Vm, Self::Kind, Self::Severity, Self::Finding, Self::Hour, Self::Weekday];
+
+    /// The name in a request.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Vm => "vm",
+            Self::Kind => "kind",
+            Self::Severity => "severity",
+            Self::Finding => "finding",
+            Self::Hour => "hour",
+            Self::Weekday => "weekday",
+        }
+    }
+}
+
+/// What to count.
+#[derive(Clone, Debug)]
+pub struct CountsRequest {
+    /// Which records.
+    pub scope: Scope,
+    /// By what.
+    pub by: Vec<Facet>,
+    /// The number of buckets, at most; a few more or less where they are widened to minutes.
+    pub buckets: u32,
+    /// The names of each facet, at most: those with the most records.
+    pub top: usize,
+    /// The zone of hours and weekdays, in microseconds east of UTC.
+    pub zone_micros: i64,
+}
+
+/// Records by name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Counts {
+    /// All records that match.
+    pub total: u64,
+    /// The begin of the window.
+    pub since: i64,
+    /// The end of the window.
+    pub until: i64,
+    /// The length of a bucket.
+    pub bucket: i64,
+    /// The number of buckets.
+    pub buckets: u32,
+    /// The journal's own name.
+    pub journal: Option<Box<str>>,
+    /// The first offset that is kept.
+    pub first: u64,
+    /// The last offset in a sealed segment.
+    pub sealed: u64,
+    /// The last offset.
+    pub head: u64,
+    /// Whether the time ended before the window.
+    pub partial: bool,
+    /// The last record that was counted, if the time ended: ask for those after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_to: Option<u64>,
+    /// The names of each facet, those with the most records first; hours and weekdays in their order.
+    pub by: BTreeMap<&'static str, Vec<FacetName>>,
+    /// The names that are not listed.
+    pub other: BTreeMap<&'static str, Other>,
+    /// Whether no further record can belong to the window.
+    #[serde(skip)]
+    pub is_closed: bool,
+}
+
+/// The records of one name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FacetName {
+    /// The name.
+    pub name: Box<str>,
+    /// The severity of an event or finding by its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<&'static str>,
+    /// The number of records.
+    pub count: u64,
+    /// The number of records in each bucket.
+    pub spark: Vec<u64>,
+}
+
+/// The names of a facet that are not listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Other {
+    /// How many.
+    pub names: u64,
+    /// Their records.
+    pub count: u64,
+}
+
+/// Names whose buckets are kept; the others are only counted. A hub with 10,000 VMs has fewer, and a peer that invents a name
+/// for each event does not grow the memory of an answer beyond some 20 MB.
+const SPARK_NAMES_MAX: usize = 20_000;
+
+/// Counts the records of a window.
+///
+/// # Errors
+///
+/// Errors of reading the journal.
+pub fn counts(reader: &Reader, request: &CountsRequest, now: UnixMicros) -> Result<Counts, JournalError> {
+    let scope = &request.scope;
+    let window = Window::of(reader, scope, now, request.buckets)?;
+    let selection = Selection::of(reader, &scope.query)?;
+    let has = |facet| request.by.contains(&facet);
+    let changes = if has(Facet::Finding) { selection.vm_selection() } else { VmSelection::None };
+    let needs_vms = has(Facet::Vm) || !selection.has_every_vm;
+    let counts = if needs_vms { selection.vm_selection() } else { VmSelection::None };
+    let wanted = Wanted { together: !needs_vms, counts, changes };
+    let mut visitor = CountVisitor::new(request, &selection, &window);
+    let SummaryRead { first, sealed, head, read_to, is_sealed } =
+        read(reader, scope, &window, &selection, wanted, &mut visitor)?;
+    let total = visitor.total;
+    let (by, other) = visitor.facets();
+    Ok(Counts {
+        total,
+        since: window.since,
+        until: window.until,
+        bucket: window.bucket,
+        buckets: window.buckets,
+        journal: reader.identity()?,
+        first: first.0,
+        sealed: sealed.0,
+        head: head.0,
+        partial: read_to.is_some(),
+        read_to: read_to.map(|read_to| read_to.0),
+        by,
+        other,
+        is_closed: is_sealed && read_to.is_none() && window.is_settled(now),
+    })
+}
+
+/// The records of a name.
+#[derive(Debug, Default)]
+struct Entry {
+    count: u64,
+    /// Empty if there are too many names.
+    spark: Vec<u32>,
+}
+
+/// A name of a facet: the id of the journal, a number, or the index of a word.
+type Key = (Facet, u32);
+
+struct CountVisitor<'v> {
+    request: &'v CountsRequest,
+    selection: &'v Selection,
+    window: &'v Window,
+    total: u64,
+    entries: HashMap<Key, Entry>,
+    kinds: Interner,
+}
+
+impl<'v> CountVisitor<'v> {
+    fn new(request: &'v CountsRequest, selection: &'v Selection, window: &'v Window) -> Self {
+        Self { request, selection, window, total: 0, entries: HashMap::new(), kinds: Interner::default() }
+    }
+
+    #[inline]
+    fn add(&mut self, key: Key, at: i64, records: u64) {
+        let (has_room, buckets) = (self.entries.len() < SPARK_NAMES_MAX, self.window.buckets as usize);
+        let entry = self.entries.entry(key).or_insert_with(|| Entry {
+            count: 0,
+            spark: if has_room { vec![0; buckets] } else { Vec::new() },
+        });
+        entry.count += records;
+        if let Some(count) = entry.spark.get_mut(self.window.bucket_of(at)) {
+            *count = count.saturating_add(u32::try_from(records).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// The name of a key, and its severity.
+    fn name(&self, (facet, id): Key) -> (Box<str>, Option<&'static str>) {
+        let event = |name: &str| Severity::of_event(name, qmp_journal::Class::default()).name();
+        match facet {
+            Facet::Event => (self.selection.name(id).into(), Some(event(self.selection.name(id)))),
+            Facet::Vm | Facet::Kind => (self.selection.name(id).into(), None),
+            Facet::Severity => {
+                let severity = Severity::ALL.get(id as usize).map_or("", |severity| severity.name());
+                (severity.into(), None)
+            }
+            Facet::Finding => {
+                let kind = self.kinds.word(id);
+                (kind.into(), Some(Severity::of_finding(kind).name()))
+            }
+            Facet::Hour => (format!("{id:02}").into(), None),
+            Facet::Weekday => (WEEKDAYS.get(id as usize).copied().unwrap_or_default().into(), None),
+        }
+    }
+
+    /// The listed names of each facet, and what is left.
+    fn facets(mut self) -> (BTreeMap<&'static str, Vec<FacetName>>, BTreeMap<&'static str, Other>) {
+        let (mut by, mut other) = (BTreeMap::new(), BTreeMap::new());
+        let entries = std::mem::take(&mut self.entries);
+        let mut of_facet: BTreeMap<Facet, Vec<(u32, Entry)>> = BTreeMap::new();
+        for ((facet, id), entry) in entries {
+            of_facet.entry(facet).or_default().push((id, entry));
+        }
+        for facet in &self.request.by {
+            let found = of_facet.remove(facet).unwrap_or_default();
+            let mut names: Vec<FacetName> = found
+                .into_iter()
+                .map(|(id, entry)| {
+                    let (name, severity) = self.name((*facet, id));
+                    let spark = entry.spark.into_iter().map(u64::from).collect();
+                    FacetName { name, severity, count: entry.count, spark }
+                })
+                .collect();
+            match facet {
+                Facet::Hour => names.sort_unstable_by(|one, other| one.name.cmp(&other.name)),
+                Facet::Weekday => {
+                    names.sort_by_key(|name| WEEKDAYS.iter().position(|day| **day == *name.name))
+                }
+                _ => {
+                    names.sort_unstable_by(|one, other| {
+                        other.count.cmp(&one.count).then_with(|| one.name.cmp(&other.name))
+                    });
+                    let rest = names.split_off(self.request.top.min(names.len()));
+                    let count = rest.iter().map(|name| name.count).sum();
+                    other.insert(facet.name(), Other { names: rest.len() as u64, count });
+                }
+            }
+            by.insert(facet.name(), names);
+        }
+        (by, other)
+    }
+}
+
+/// The hour of the day and the weekday of a time, which is in the zone already.
+fn calendar(at: i64) -> (u32, u32) {
+    let hour = u32::try_from(at.rem_euclid(DAY) / HOUR).unwrap_or(0);
+    // The first of January 1970 was a Thursday.
+    let weekday = u32::try_from((at.div_euclid(DAY) + 3).rem_euclid(7)).unwrap_or(0);
+    (hour, weekday)
+}
+
+impl SummaryVisitor for CountVisitor<'_> {
+    fn segment(&mut self, _first: Offset, _last: Offset) {}
+
+    fn count(&mut self, count: RecordCount) {
+        let RecordCount { vm, name, class, at: UnixMicros(at), records, .. } = count;
+        let Some(severity) = self.selection.severity(name, class) else { return };
+        self.total += records;
+        let (hour, weekday) = calendar(at.saturating_add(self.request.zone_micros));
+        for facet in &self.request.by {
+            let id = match facet {
+                Facet::Event if self.selection.kind(name).is_some() => continue,
+                Facet::Event => name,
+                Facet::Vm => vm,
+                Facet::Kind => self.selection.kind(name).unwrap_or(RecordKind::Event) as u32,
+                Facet::Severity => severity as u32,
+                Facet::Hour => hour,
+                Facet::Weekday => weekday,
+                Facet::Finding => continue,
+            };
+            self.add((*facet, id), at, records);
+        }
+    }
+
+    fn change(&mut self, _vm: u32, _offset: Offset, change: Change<'_>) {
+        // The record of a finding has the time at which the finding could be concluded.
+        let (kind, at) = match &change.kind {
+            ChangeKind::Open { word } => (kind_of(word), change.at),
+            ChangeKind::Span { word, until } => (kind_of(word), *until),
+            ChangeKind::Close { word } => match closing_kind(word) {
+                Some(kind) => (kind, change.at),
+                None => return,
+            },
+            ChangeKind::Set { .. } | ChangeKind::CloseAll => return,
+        };
+        let is_kind = qmp_findings::KINDS.contains(&kind);
+        if is_kind && at.0 >= self.window.since && at.0 < self.window.until {
+            let id = self.kinds.id(kind);
+            self.add((Facet::Finding, id), at.0, 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calendar_has_hours_and_weekdays() {
+        // The second of January 2026 was a Friday.
+        let midnight = 1_767_312_000_000_000;
+        assert_eq!(calendar(midnight), (0, 4));
+        assert_eq!(calendar(midnight - 1), (23, 3));
+        assert_eq!(calendar(midnight + 3 * DAY + 5 * HOUR), (5, 0));
+        assert_eq!(calendar(0), (0, 3));
+    }
+}
