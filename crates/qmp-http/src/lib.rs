@@ -10,6 +10,11 @@
 //! | `GET /v1/relays` | the sockets that the hub serves in place of VMs, and their clients |
 //! | `GET /v1/records?…` | records as JSON Lines; with `follow=true` without end |
 //! | `GET /v1/events?…` | records as server-sent events, without end |
+//! | `GET /v1/records/{offset}`, `GET /v1/vms/{name}/records/{epoch}/{seq}` | one record, with its causes and effects |
+//! | `GET /v1/timeline?…` | the lanes of VMs in a window: states, gaps, findings, counts |
+//! | `GET /v1/counts?…` | how many records by event, VM, kind, severity, finding, hour or weekday |
+//! | `GET /v1/findings?…` | findings as intervals |
+//! | `GET /v1/gaps?…` | the spans in which a VM was not watched |
 //! | `GET /v1/catalogue?release=R` | the events of QEMU, or of one release |
 //! | `GET /v1/sinks` | the state of each rule |
 //! | `GET /v1/health` | whether the hub works |
@@ -49,6 +54,9 @@ mod status;
 mod stream;
 mod events;
 mod records;
+mod history_query;
+mod history;
+mod detail;
 mod vm_path;
 mod checkpoint;
 mod execute;

@@ -44,7 +44,7 @@ impl RecordQuery {
                 "where" => request.query.where_.push(parsed::<WherePath>(value)?),
                 "last" => request.last = Some(last(name, value)?),
                 "follow" => request.follow = yes_or_no(name, value)?,
-                _ => return Err(unknown(name)),
+                _ => return Err(unknown(name, &NAMES)),
             }
         }
         let refused = |error: qmp_journal::QueryError| ApiError::bad_request(error.to_string());
@@ -72,7 +72,7 @@ pub(super) fn within(name: &str, number: u64, head: Offset) -> Result<Offset, Ap
 }
 
 /// Refuses a `]` without a `[`: in other patterns it is a literal, here more likely a mistake.
-fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, ApiError> {
+pub(super) fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, ApiError> {
     let mut in_class = false;
     let mut characters = value.chars();
     while let Some(character) = characters.next() {
@@ -90,11 +90,11 @@ fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, ApiError> {
     Ok(value)
 }
 
-fn parsed<T: FromStr<Err: std::fmt::Display>>(value: &str) -> Result<T, ApiError> {
+pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(value: &str) -> Result<T, ApiError> {
     value.parse().map_err(|error: T::Err| ApiError::bad_request(error.to_string()))
 }
 
-fn number<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
+pub(super) fn number<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
     let refused = || ApiError::bad_request(format!("{name}={value}: expected a whole number from 0"));
     value.parse().map_err(|_| refused())
 }
@@ -109,7 +109,7 @@ fn last(name: &str, value: &str) -> Result<usize, ApiError> {
     Ok(count)
 }
 
-fn moment(name: &str, value: &str) -> Result<UnixMicros, ApiError> {
+pub(super) fn moment(name: &str, value: &str) -> Result<UnixMicros, ApiError> {
     match value.parse::<jiff::Timestamp>() {
         Ok(moment) => Ok(UnixMicros(moment.as_microsecond())),
         // A valid timestamp out of the range of `jiff::Timestamp`.
@@ -126,7 +126,7 @@ fn moment(name: &str, value: &str) -> Result<UnixMicros, ApiError> {
     }
 }
 
-fn yes_or_no(name: &str, value: &str) -> Result<bool, ApiError> {
+pub(super) fn yes_or_no(name: &str, value: &str) -> Result<bool, ApiError> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -134,10 +134,11 @@ fn yes_or_no(name: &str, value: &str) -> Result<bool, ApiError> {
     }
 }
 
-fn unknown(name: &str) -> ApiError {
-    let advice = match nearest(name, NAMES) {
+/// The error of a parameter that is none of `known`.
+pub(super) fn unknown(name: &str, known: &[&'static str]) -> ApiError {
+    let advice = match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean {near}?"),
-        None => format!("known: {}", NAMES.join(", ")),
+        None => format!("known: {}", known.join(", ")),
     };
     ApiError::bad_request(format!("unknown parameter {name:?}; {advice}"))
 }

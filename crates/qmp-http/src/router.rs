@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 use super::error::ApiError;
 use super::state::ApiState;
 use super::{
-    auth, catalogue, checkpoint, events, execute, health, json_body, metrics, openapi, records, relays,
-    response_memory, sinks, stall, status, vms,
+    auth, catalogue, checkpoint, detail, events, execute, health, history, json_body, metrics, openapi,
+    records, relays, response_memory, sinks, stall, status, vms,
 };
 
 pub(super) fn router(api: ApiState) -> Router {
@@ -35,6 +35,12 @@ pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<ApiState
         ("GET", "/v1/vms/{name}/checkpoint", get(checkpoint::checkpoint)),
         ("GET", "/v1/relays", get(relays::relays)),
         ("GET", "/v1/records", get(records::records)),
+        ("GET", "/v1/records/{offset}", get(detail::by_offset)),
+        ("GET", "/v1/vms/{name}/records/{epoch}/{seq}", get(detail::by_identity)),
+        ("GET", "/v1/timeline", get(history::timeline)),
+        ("GET", "/v1/counts", get(history::counts)),
+        ("GET", "/v1/findings", get(history::findings)),
+        ("GET", "/v1/gaps", get(history::gaps)),
         ("GET", "/v1/events", get(events::events)),
         ("GET", "/v1/catalogue", get(catalogue::catalogue)),
         ("GET", "/v1/sinks", get(sinks::sinks)),

@@ -66,6 +66,12 @@ pub(crate) fn check(document: &Value, schema: &Value, value: &Value, path: &str)
                     .extend(items.flat_map(|(n, item)| check(document, rule, item, &format!("{path}/{n}"))));
                 true
             }
+            "propertyNames" => {
+                let names =
+                    value.as_object().into_iter().flatten().map(|(name, _)| Value::from(name.as_str()));
+                violations.extend(names.flat_map(|name| check(document, rule, &name, path)));
+                true
+            }
             "properties" => {
                 violations.extend(members(document, schema, value, path));
                 true
