@@ -13,6 +13,7 @@ mod journal;
 mod log;
 mod replay;
 mod serve;
+mod stats;
 mod status;
 mod tail;
 mod wait;
@@ -56,6 +57,7 @@ commands! {
     log::Log,
     status::Status,
     why::Why,
+    stats::Stats,
     tail::Tail,
     wait::Wait,
     exec::Exec,

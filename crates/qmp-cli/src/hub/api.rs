@@ -80,6 +80,11 @@ impl HubClient {
         self.get_json("/v1/sinks").await
     }
 
+    /// Requests counts of records.
+    pub async fn counts<T: for<'de> Deserialize<'de>>(&self, query: &Query) -> Result<T, HubError> {
+        self.get_json(&format!("/v1/counts{query}")).await
+    }
+
     async fn get_json<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, HubError> {
         let response = request::send(self, Method::GET, path, None).await?;
         parse(&lines::whole(response).await?)

@@ -58,7 +58,7 @@ pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
 
 /// Writes a cell. A spreadsheet would evaluate a text of a peer that begins with `=`, `+`, `-`, `@`, a tab or a carriage
 /// return as a formula; a leading apostrophe makes it text.
-fn write_field(field: &str, out: &mut Vec<u8>) {
+pub fn write_field(field: &str, out: &mut Vec<u8>) {
     let quoted = field.starts_with(['=', '+', '-', '@', '\t', '\r']).then(|| format!("'{field}"));
     let field = quoted.as_deref().unwrap_or(field);
     if !field.contains([',', '"', '\n', '\r']) {

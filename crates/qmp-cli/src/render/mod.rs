@@ -7,10 +7,12 @@ mod severity;
 mod pretty;
 mod human;
 mod csv;
+pub mod spark;
 
 use jiff::tz::TimeZone;
 use qmp_wire::Record;
 
+pub use csv::write_field;
 #[cfg(test)]
 pub use human::examples;
 pub use human::{Human, qemu_version};

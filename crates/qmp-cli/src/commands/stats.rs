@@ -1,0 +1,210 @@
+//! `qmp stats`: how many records, how often, and when.
+
+mod counted;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use qmp_history::{CountsRequest, Facet, Scope};
+use qmp_host::clock;
+use qmp_journal::{Globs, RecordKind};
+use qmp_wire::UnixMicros;
+
+use self::counted::{Counts, SPARK_COLUMNS};
+use super::log::source::{self, Source};
+use crate::exit::{Exit, Failure};
+use crate::filter::EventArgs;
+use crate::hub::{HubArgs, Query};
+use crate::output;
+use crate::terminal::Terminal;
+use crate::time::parse::{self, When};
+use crate::time::write;
+
+/// Show how many records there are, by event, VM, hour, weekday, finding, kind or severity
+///
+/// Counts through the hub if one answers, or else in the journal's file; with --journal always in that file. The bars show
+/// when the records were received: the first column is the begin of the time, the last its end. Windows of an hour and more
+/// begin and end at whole minutes.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Stats {
+    /// By what to count
+    #[arg(long, value_name = "FACET", default_value = "event", value_parser = facet)]
+    by: Facet,
+
+    /// Only VMs whose name matches; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    vm: Vec<String>,
+
+    #[command(flatten)]
+    events: EventArgs,
+
+    /// Only records of this kind: attached, event, finding or detached; may be given several times
+    #[arg(long, value_name = "KIND")]
+    kind: Vec<RecordKind>,
+
+    /// Only from this time on, such as 2h, 7d, today or 2026-01-02T15:04:05Z
+    #[arg(long, short = 'S', value_name = "TIME")]
+    since: Option<String>,
+
+    /// Only before this time
+    #[arg(long, short = 'U', value_name = "TIME")]
+    until: Option<String>,
+
+    /// At most N names: those with the most records
+    #[arg(short = 'n', long = "top", value_name = "N", default_value_t = 20)]
+    top: usize,
+
+    /// Draw the bars with ASCII characters
+    #[arg(long)]
+    ascii: bool,
+
+    /// Print one JSON object a line (the default when the output is not a terminal)
+    #[arg(long)]
+    json: bool,
+
+    /// Print comma-separated values under a line of column names
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+
+    /// Hours and weekdays in UTC instead of local time
+    #[arg(long)]
+    utc: bool,
+
+    /// Read this file and no hub, whether or not a hub writes it
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp stats --since 7d
+  qmp stats --by vm --event 'BLOCK_*' --since today
+  qmp stats --by hour --vm web1
+  qmp stats --by finding --json | jq -r 'select(.count > 10) | .name'
+  qmp stats --journal backup.db --by weekday --csv > weekdays.csv";
+
+/// The most names that are requested.
+const TOP_MAX: usize = 1_000;
+
+fn facet(text: &str) -> Result<Facet, String> {
+    let known = Facet::ALL.map(Facet::name);
+    let found = Facet::ALL.into_iter().find(|facet| facet.name() == text);
+    found.ok_or_else(|| format!("expected one of {}", known.join(", ")))
+}
+
+impl Stats {
+    /// Prints the counts.
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        for warning in self.events.warnings(&self.kind) {
+            output::note(format_args!("note: {warning}"));
+        }
+        let (since, until) = self.window(terminal)?;
+        let zone_micros = if self.utc { 0 } else { zone_micros(terminal) };
+        let counts = match source::choose(self.journal.as_deref(), &self.hub).await? {
+            Source::File(reader) => {
+                let query = self.events.query().map_err(Failure::usage)?;
+                let vm =
+                    Globs::parse(&self.vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
+                let query = qmp_journal::Query { vm, kind: self.kind.clone(), since, until, ..query };
+                let request = CountsRequest {
+                    scope: Scope { query, ..Scope::default() },
+                    by: vec![self.by],
+                    buckets: SPARK_COLUMNS,
+                    top: self.top,
+                    zone_micros,
+                };
+                let counted = qmp_history::counts(&reader, &request, clock::now())?;
+                serde_json::to_value(counted).and_then(serde_json::from_value).map_err(Failure::failed)?
+            }
+            Source::Hub(client) => {
+                let query = self.hub_query(since, until, zone_micros);
+                let mut counts: Counts = client.counts(&query).await?;
+                while let Some(read_to) = counts.read_to {
+                    counts.add(client.counts(&query.with("after", read_to)).await?);
+                }
+                counts
+            }
+        };
+        let text = match (self.csv, self.json || !terminal.stdout_is_terminal()) {
+            (true, _) => table::csv(&counts, self.by),
+            (false, true) => table::json(&counts, self.by),
+            (false, false) => table::text(&counts, self.by, self.ascii || !is_utf8()),
+        };
+        output::print(&text)?;
+        Ok(Exit::Done)
+    }
+
+    fn window(&self, terminal: &Terminal) -> Result<(Option<UnixMicros>, Option<UnixMicros>), Failure> {
+        let now = terminal.now();
+        let moment = |name: &str, when: When| match when {
+            When::At(moment) => Ok(moment),
+            When::After(_) => Err(Failure::usage(format_args!("{name}: expected a time, found an offset"))),
+        };
+        let since = self.since.as_deref().map(|text| {
+            let when = parse::parse_past(text, &now);
+            when.map_err(|error| Failure::usage(format_args!("--since: {error}")))
+                .and_then(|when| moment("--since", when))
+        });
+        let until = self.until.as_deref().map(|text| {
+            let when = parse::parse(text, &now);
+            when.map_err(|error| Failure::usage(format_args!("--until: {error}")))
+                .and_then(|when| moment("--until", when))
+        });
+        Ok((since.transpose()?, until.transpose()?))
+    }
+
+    fn hub_query(&self, since: Option<UnixMicros>, until: Option<UnixMicros>, zone_micros: i64) -> Query {
+        let mut query = Query::default();
+        query.add("by", self.by.name());
+        query.add("buckets", SPARK_COLUMNS);
+        query.add("top", self.top.min(TOP_MAX));
+        query.add("zone", zone_text(zone_micros));
+        self.vm.iter().for_each(|pattern| query.add("vm", pattern));
+        self.events.event.iter().for_each(|pattern| query.add("event", pattern));
+        self.events.wheres.iter().for_each(|place| query.add("where", place));
+        self.kind.iter().for_each(|kind| query.add("kind", kind.name()));
+        if let Some(since) = since {
+            query.add("since", write::rfc3339(since));
+        }
+        if let Some(until) = until {
+            query.add("until", write::rfc3339(until));
+        }
+        query
+    }
+}
+
+/// The offset of the local zone from UTC.
+fn zone_micros(terminal: &Terminal) -> i64 {
+    i64::from(terminal.now().offset().seconds()) / 60 * 60_000_000
+}
+
+fn zone_text(micros: i64) -> String {
+    let minutes = micros / 60_000_000;
+    let sign = if minutes < 0 { '-' } else { '+' };
+    format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+}
+
+/// Whether the locale says that the terminal shows UTF-8.
+fn is_utf8() -> bool {
+    let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
+    let locale = locale.to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zone_is_written_as_the_hub_reads_it() {
+        for (minutes, expected) in [(0, "+00:00"), (120, "+02:00"), (-210, "-03:30"), (345, "+05:45")] {
+            assert_eq!(zone_text(minutes * 60_000_000), expected);
+        }
+    }
+}
