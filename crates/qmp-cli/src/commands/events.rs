@@ -13,6 +13,8 @@ use crate::render::Palette;
 use crate::terminal::Terminal;
 use crate::{filter, output};
 
+pub(super) use page::page as event_page;
+
 /// Show the events of QEMU, what they mean, and what changed when
 ///
 /// Without a name, lists all events that QEMU ever had. With --release, shows them as in that release, with its

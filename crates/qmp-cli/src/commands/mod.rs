@@ -16,6 +16,7 @@ mod serve;
 mod stats;
 mod status;
 mod tail;
+mod top;
 mod wait;
 mod why;
 mod completions;
@@ -59,6 +60,7 @@ commands! {
     why::Why,
     stats::Stats,
     tail::Tail,
+    top::Top,
     wait::Wait,
     exec::Exec,
     events::Events,

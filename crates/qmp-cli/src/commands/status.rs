@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use clap::Args;
 
-use self::vm::Vm;
 use super::left;
 use crate::exit::{Exit, Failure};
 use crate::hub::{HubArgs, HubError};
 use crate::output::{self, Format};
 use crate::terminal::Terminal;
 use crate::time::span;
+
+pub(super) use page::page as vm_page;
+pub(super) use vm::Vm;
+#[cfg(test)]
+pub(super) use vm::examples;
 
 /// Show the state of the VMs of the hub: run state, since when, why, epoch, last event
 ///

@@ -60,7 +60,7 @@ impl HubArgs {
             }
             _ => None,
         };
-        Ok(HubClient { address, token: self.token()?, tls })
+        Ok(HubClient { address, token: self.token()?, tls, has_notes: true })
     }
 
     fn token(&self) -> Result<Option<Box<str>>, Failure> {

@@ -74,6 +74,17 @@ impl HubAddress {
     }
 }
 
+impl HubAddress {
+    /// The address for a browser; `None` if a browser cannot open it: the hub listens on a unix socket.
+    pub fn origin(&self) -> Option<String> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(address) => Some(format!("http://{address}")),
+            Self::Https { .. } => Some(format!("https://{}", self.host())),
+        }
+    }
+}
+
 impl fmt::Display for HubAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

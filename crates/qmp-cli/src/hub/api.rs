@@ -70,6 +70,21 @@ impl HubClient {
         self.get_json(&format!("/v1/vms{query}")).await
     }
 
+    /// Requests the states of all VMs, with the members that the caller reads.
+    pub async fn vms_as<T: for<'de> Deserialize<'de>>(&self) -> Result<Vec<T>, HubError> {
+        self.get_json("/v1/vms").await
+    }
+
+    /// Requests everything known about one VM, with the members that the caller reads.
+    pub async fn vm_as<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T, HubError> {
+        self.get_json(&format!("/v1/vms/{}", request::encoded(name))).await
+    }
+
+    /// Requests a part of the timeline, with the members that the caller reads.
+    pub async fn timeline<T: for<'de> Deserialize<'de>>(&self, query: &Query) -> Result<T, HubError> {
+        self.get_json(&format!("/v1/timeline{query}")).await
+    }
+
     /// Requests everything known about one VM, as JSON.
     pub async fn vm_json(&self, name: &str) -> Result<Box<RawValue>, HubError> {
         self.get_json(&format!("/v1/vms/{}", request::encoded(name))).await
@@ -93,4 +108,9 @@ impl HubClient {
 
 fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, HubError> {
     serde_json::from_slice(body).map_err(|error| HubError::NotAHub { what: format!("it sent {error}") })
+}
+
+/// The path of the page of a VM, or of all.
+pub fn page_path(vm: Option<&str>) -> String {
+    vm.map_or_else(|| "/".to_owned(), |vm| format!("/vm/{}", request::encoded(vm)))
 }

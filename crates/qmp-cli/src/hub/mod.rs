@@ -13,6 +13,7 @@ mod follow;
 
 pub use access::HubArgs;
 pub use address::HubAddress;
+pub use api::page_path;
 pub use client::HubClient;
 pub use error::HubError;
 pub use follow::{HubFollow, HubItem};

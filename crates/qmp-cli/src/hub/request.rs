@@ -97,7 +97,7 @@ pub(super) async fn send(
     if let Ok(response) = tokio::time::timeout(NOTE_AFTER, &mut sending).await {
         return response;
     }
-    if std::io::stderr().is_terminal() {
+    if client.has_notes && std::io::stderr().is_terminal() {
         output::note(format_args!(
             "note: the hub at {} has not answered for {NOTE_AFTER:?}; giving up after {RESPONSE_MAX:?}",
             client.address
@@ -134,7 +134,8 @@ async fn send_unlimited(
         }
         (HubAddress::Https { .. }, None) => unreachable!("a client of HTTPS is made with TLS"),
     }?;
-    if let Some(since) = response.headers().get(STALLED_HEADER).and_then(|since| since.to_str().ok()) {
+    let stalled = response.headers().get(STALLED_HEADER).and_then(|since| since.to_str().ok());
+    if let Some(since) = stalled.filter(|_| client.has_notes) {
         note_stall(since);
     }
     let status = response.status();
@@ -200,7 +201,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("hub.sock");
         let _frozen = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let client = HubClient { address: HubAddress::Unix(path), token: None, tls: None };
+        let client = HubClient { address: HubAddress::Unix(path), token: None, tls: None, has_notes: true };
         let before = tokio::time::Instant::now();
         let error = client.info().await.unwrap_err();
         assert!(

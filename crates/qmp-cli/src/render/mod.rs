@@ -16,7 +16,7 @@ pub use csv::write_field;
 #[cfg(test)]
 pub use human::examples;
 pub use human::{Human, qemu_version};
-pub use json_text::compact;
+pub use json_text::{compact, compact_members};
 pub use palette::Palette;
 pub use pretty::pretty;
 

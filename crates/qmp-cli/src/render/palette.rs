@@ -26,6 +26,11 @@ impl Palette {
         Self { coloured }
     }
 
+    /// Whether the output takes colour.
+    pub const fn is_coloured(self) -> bool {
+        self.coloured
+    }
+
     /// Returns `text` in `style`.
     pub fn paint<T: fmt::Display>(self, style: Style, text: T) -> StyledText<T> {
         StyledText { style: if self.coloured { style } else { Style::new() }, text }

@@ -11,7 +11,7 @@ use crate::render::Palette;
 const WIDTH: usize = 96;
 
 /// The page of an event, as in `release`, or over all releases.
-pub(super) fn page(desc: &EventDesc, release: Option<Release>, palette: Palette) -> String {
+pub(in crate::commands) fn page(desc: &EventDesc, release: Option<Release>, palette: Palette) -> String {
     let at = release.unwrap_or_else(|| desc.newest_release());
     let mut page = Page { text: String::new(), palette };
     page.head(desc, release);

@@ -6,7 +6,7 @@ use super::vm::{JobInfo, Relay, Vm, local};
 use crate::render::{Palette, escape};
 
 /// The page of one VM.
-pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
+pub(in crate::commands) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     let mut lines: Vec<(&str, String)> = Vec::new();
     let since = vm
         .run_since

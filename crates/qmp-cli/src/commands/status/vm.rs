@@ -9,70 +9,70 @@ use crate::time::write;
 
 /// The hub's description of a VM.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Vm {
-    pub(super) vm: String,
-    pub(super) address: String,
-    pub(super) origin: Option<String>,
+pub(in crate::commands) struct Vm {
+    pub(in crate::commands) vm: String,
+    pub(in crate::commands) address: String,
+    pub(in crate::commands) origin: Option<String>,
     #[serde(deserialize_with = "state_of_monitor")]
-    pub(super) state: String,
-    pub(super) since: String,
-    pub(super) error: Option<String>,
-    pub(super) silent_since: Option<String>,
-    pub(super) unresponsive: Option<String>,
-    pub(super) reason: Option<String>,
-    pub(super) epoch: Option<u32>,
-    pub(super) run_state: Option<String>,
-    pub(super) run_since: Option<String>,
-    pub(super) why: Option<Why>,
-    pub(super) last_event: Option<Event>,
+    pub(in crate::commands) state: String,
+    pub(in crate::commands) since: String,
+    pub(in crate::commands) error: Option<String>,
+    pub(in crate::commands) silent_since: Option<String>,
+    pub(in crate::commands) unresponsive: Option<String>,
+    pub(in crate::commands) reason: Option<String>,
+    pub(in crate::commands) epoch: Option<u32>,
+    pub(in crate::commands) run_state: Option<String>,
+    pub(in crate::commands) run_since: Option<String>,
+    pub(in crate::commands) why: Option<Why>,
+    pub(in crate::commands) last_event: Option<Event>,
     /// Since when the hub's journal cannot be written, so that the state of the VM is as of then.
-    pub(super) as_of: Option<String>,
+    pub(in crate::commands) as_of: Option<String>,
     #[serde(default)]
-    pub(super) last_events: Vec<Event>,
-    pub(super) qemu: Option<String>,
-    pub(super) name: Option<String>,
-    pub(super) uuid: Option<String>,
+    pub(in crate::commands) last_events: Vec<Event>,
+    pub(in crate::commands) qemu: Option<String>,
+    pub(in crate::commands) name: Option<String>,
+    pub(in crate::commands) uuid: Option<String>,
     #[serde(default)]
-    pub(super) jobs: Vec<JobInfo>,
-    pub(super) migration: Option<JobInfo>,
+    pub(in crate::commands) jobs: Vec<JobInfo>,
+    pub(in crate::commands) migration: Option<JobInfo>,
     #[serde(default)]
-    pub(super) relays: Vec<Relay>,
+    pub(in crate::commands) relays: Vec<Relay>,
 }
 
 /// A socket that the hub serves in place of the VM.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Relay {
-    pub(super) path: String,
-    pub(super) role: String,
-    pub(super) clients: u64,
+pub(in crate::commands) struct Relay {
+    pub(in crate::commands) path: String,
+    pub(in crate::commands) role: String,
+    pub(in crate::commands) clients: u64,
     /// Why the relay serves no client.
-    pub(super) error: Option<String>,
+    pub(in crate::commands) error: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Why {
-    pub(super) summary: String,
+pub(in crate::commands) struct Why {
+    pub(in crate::commands) summary: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Event {
-    pub(super) event: String,
-    pub(super) received: String,
+pub(in crate::commands) struct Event {
+    pub(in crate::commands) event: String,
+    pub(in crate::commands) received: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct JobInfo {
-    pub(super) id: Option<String>,
+pub(in crate::commands) struct JobInfo {
+    pub(in crate::commands) id: Option<String>,
     #[serde(rename = "type")]
-    pub(super) ty: Option<String>,
-    pub(super) status: String,
-    pub(super) error: Option<String>,
-    pub(super) since: String,
+    pub(in crate::commands) ty: Option<String>,
+    pub(in crate::commands) status: String,
+    pub(in crate::commands) error: Option<String>,
+    pub(in crate::commands) since: String,
 }
 
 impl Vm {
     /// The run state in a word; with a question mark if it may have changed since.
-    pub(super) fn run_state(&self) -> String {
+    pub(in crate::commands) fn run_state(&self) -> String {
         match (self.run_state.as_deref(), self.state.as_str()) {
             // The client that holds the monitor may have changed the state.
             (_, "in-use") => "in-use".to_owned(),
@@ -84,12 +84,12 @@ impl Vm {
     }
 
     /// Whether the known state is current.
-    pub(super) fn is_current(&self) -> bool {
+    pub(in crate::commands) fn is_current(&self) -> bool {
         self.state == "attached" && self.silent_since.is_none() && self.as_of.is_none()
     }
 
     /// Says that the monitor does not answer, and why; `None` if it does.
-    pub(super) fn silence(&self, zone: &TimeZone) -> Option<String> {
+    pub(in crate::commands) fn silence(&self, zone: &TimeZone) -> Option<String> {
         let why = self.unresponsive.as_deref();
         let Some(since) = &self.silent_since else { return why.map(str::to_owned) };
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
@@ -97,13 +97,13 @@ impl Vm {
     }
 
     /// Why the monitor is not attached, if the end of the VM is not known.
-    pub(super) fn absence(&self) -> Option<&str> {
+    pub(in crate::commands) fn absence(&self) -> Option<&str> {
         let is_over = matches!(self.run_state.as_deref(), Some("ended" | "gone"));
         let is_known = !is_over && self.why.is_some() && matches!(&*self.state, "connecting" | "detached");
         self.error.as_deref().filter(|_| is_known)
     }
 
-    pub(super) fn why(&self) -> &str {
+    pub(in crate::commands) fn why(&self) -> &str {
         let known = self.why.as_ref().filter(|_| self.state != "in-use");
         let why = known.map(|why| why.summary.as_str());
         why.or(self.error.as_deref()).unwrap_or_default()
@@ -111,7 +111,7 @@ impl Vm {
 }
 
 /// A time from the hub in local time; unchanged if it cannot be parsed.
-pub(super) fn local(text: &str, zone: &TimeZone) -> String {
+pub(in crate::commands) fn local(text: &str, zone: &TimeZone) -> String {
     match text.parse::<UnixMicros>() {
         Ok(moment) => write::local(moment, zone),
         Err(_) => text.to_owned(),
@@ -119,7 +119,7 @@ pub(super) fn local(text: &str, zone: &TimeZone) -> String {
 }
 
 #[cfg(test)]
-pub(super) fn examples() -> Vec<Vm> {
+pub(in crate::commands) fn examples() -> Vec<Vm> {
     let lines = [
         r#"{"vm": "web1", "address": "unix:/run/web1.sock", "state": "attached", "since": "2026-01-02T03:00:00.000000Z",
             "epoch": 3, "run_state": "io-error", "run_since": "2026-01-02T03:04:05.678901Z", "qemu": "7.2.22", "name": "web-1",

@@ -1,0 +1,109 @@
+//! The terminal: its whole screen while the display runs, and as it was before afterwards.
+
+use std::io::Write as _;
+use std::thread;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{Clear, ClearType};
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::mpsc;
+
+use super::key::Key;
+use super::model::Model;
+use super::view;
+use crate::exit::Failure;
+
+/// Keys that wait while the display is busy.
+const KEYS_QUEUED: usize = 64;
+
+/// The longest text for the clipboard, in bytes: terminals ignore a longer one.
+const COPY_MAX_BYTES: usize = 64 << 10;
+
+/// Input of the terminal.
+#[derive(Debug)]
+pub(super) enum Input {
+    Key(Key),
+    /// The size has changed.
+    Resized,
+}
+
+/// The screen. Dropping it restores the terminal; so does a panic.
+pub(super) struct Screen {
+    terminal: DefaultTerminal,
+    suspended: unix::Signal,
+}
+
+impl Screen {
+    /// Takes the whole screen.
+    pub(super) fn new() -> Result<Self, Failure> {
+        let failed = |error| Failure::failed(format_args!("cannot use the terminal: {error}"));
+        let suspended = unix::signal(SignalKind::from_raw(Signal::TSTP.as_raw())).map_err(failed)?;
+        Ok(Self { terminal: ratatui::try_init().map_err(failed)?, suspended })
+    }
+
+    /// Draws the state.
+    pub(super) fn draw(&mut self, model: &Model) -> Result<(), Failure> {
+        let drawn = self.terminal.draw(|frame| view::draw(model, frame.area(), frame.buffer_mut()));
+        drawn.map(drop).map_err(|error| Failure::failed(format_args!("cannot draw: {error}")))
+    }
+
+    /// Waits for the signal of a shell that suspends the program. Cancel safe.
+    pub(super) async fn suspended(&mut self) {
+        self.suspended.recv().await;
+    }
+
+    /// Gives the terminal back, stops the process until the shell continues it, and takes the terminal again.
+    pub(super) fn suspend(&mut self) -> Result<(), Failure> {
+        ratatui::restore();
+        let failed = |error: std::io::Error| Failure::failed(format_args!("cannot stop: {error}"));
+        kill_process(getpid(), Signal::STOP).map_err(|error| failed(error.into()))?;
+        self.terminal = ratatui::try_init().map_err(failed)?;
+        // `Terminal::clear` would ask for the position of the cursor, and the answer goes to the thread of the keyboard.
+        execute!(std::io::stdout(), Clear(ClearType::All)).map_err(failed)
+    }
+
+    /// Puts a text into the clipboard, by the sequence OSC 52; whether the terminal supports that, it does not say.
+    pub(super) fn copy(&mut self, text: &str) -> Result<String, Failure> {
+        if text.len() > COPY_MAX_BYTES {
+            return Ok(format!(
+                "not copied: {} bytes are too long for the clipboard of a terminal",
+                text.len()
+            ));
+        }
+        let mut out = std::io::stdout();
+        let sequence = format!("\x1b]52;c;{}\x07", BASE64_STANDARD.encode(text));
+        out.write_all(sequence.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::failed(format_args!("cannot copy: {error}")))?;
+        Ok(format!("copied {} bytes, if the terminal permits that (OSC 52)", text.len()))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+/// Reads the keyboard on a thread of its own, which ends with the process: reading cannot be cancelled.
+pub(super) fn read_keyboard() -> mpsc::Receiver<Input> {
+    let (sender, receiver) = mpsc::channel(KEYS_QUEUED);
+    thread::spawn(move || {
+        while let Ok(event) = event::read() {
+            let input = match event {
+                Event::Key(key) => Key::of(key).map(Input::Key),
+                Event::Resize(..) => Some(Input::Resized),
+                _ => None,
+            };
+            if input.is_some_and(|input| sender.blocking_send(input).is_err()) {
+                return;
+            }
+        }
+    });
+    receiver
+}
