@@ -1,14 +1,19 @@
 // Bundles the page into `dist`, which is committed: a build of the Rust crate needs no Node.
 //
-//   node build.mjs            dist/index.html, dist/assets/app-HASH.js, dist/assets/app-HASH.css
+//   node build.mjs            dist/index.html, dist/assets/app-HASH.js, dist/assets/app-HASH.css, and the table of them
+//                             in dist/files.rs, which crates/qmp-http/src/page_files.rs includes
 //   node build.mjs --tests    build/test and build/e2e, for `node --test` and the browser's tests
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 process.chdir(dirname(fileURLToPath(import.meta.url)));
+
+/** What a reader downloads at most before the first picture. Rust tests the sizes that are not compressed. */
+const SCRIPT_GZIP_MAX_BYTES = 55 * 1024;
 
 /** The text around the markup is the same on each page; the program reads the path. */
 function page(script, style) {
@@ -27,6 +32,12 @@ function page(script, style) {
 </body>
 </html>
 `;
+}
+
+/** The files with a hash in their names, for Rust. */
+function table(names) {
+  const rows = names.map((name) => `    ("${name}", include_bytes!("assets/${name}").as_slice()),\n`);
+  return `// Written by web/build.mjs.\n[\n${rows.join("")}]\n`;
 }
 
 async function buildPage() {
@@ -51,11 +62,15 @@ async function buildPage() {
     const hash = createHash("sha256").update(contents).digest("hex").slice(0, 12);
     // The JavaScript's own style sheet (there is none) would take the name of the page's.
     if (names[extension]) throw new Error(`two files of type ${extension}`);
+    if (extension === "js" && gzipSync(contents, { level: 9 }).length > SCRIPT_GZIP_MAX_BYTES) {
+      throw new Error(`the script has more than ${SCRIPT_GZIP_MAX_BYTES} bytes when compressed`);
+    }
     names[extension] = `app-${hash}.${extension}`;
     writeFileSync(`dist/assets/${names[extension]}`, contents);
     console.log(`dist/assets/${names[extension]}  ${contents.length} bytes`);
   }
   writeFileSync("dist/index.html", page(names.js, names.css));
+  writeFileSync("dist/files.rs", table([names.js, names.css]));
 }
 
 async function buildTests() {

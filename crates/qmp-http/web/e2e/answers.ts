@@ -146,7 +146,7 @@ function laneOf(
       const state = record.data?.run_state;
       if (typeof state === "string") change(at, state);
       if (record.finding !== "query" && at >= since)
-        lane.findings.push([record.offset, at, at, indexOf(names.kinds, record.finding)]);
+        lane.findings.push([record.offset, at, at, indexOf(names.kinds, record.finding), 1]);
     } else if (record.event === "STOP") change(at, "paused");
     else if (record.event === "RESUME") change(at, "running");
   }

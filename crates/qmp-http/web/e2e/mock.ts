@@ -1,8 +1,7 @@
-// A hub of records in memory, for tests of the page: `node build/e2e/mock.mjs PORT` serves a week of 24 VMs.
+// A hub of records in memory, for tests of the page.
 
 import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { pathToFileURL } from "node:url";
 import type { HubRecord, VmAlone } from "../src/api.ts";
 import { fromRfc3339, toRfc3339 } from "../src/time.ts";
 import { counts, detail, selected, timeline } from "./answers.ts";
@@ -15,11 +14,13 @@ const HEADERS = {
   "X-Content-Type-Options": "nosniff",
 };
 
-/** A token that the mock requires, or none. */
 export interface MockOptions {
   vms: readonly string[];
   days: number;
+  /** The token that every request of the interface must have. */
   token?: string;
+  /** Records of another mock, which this one continues. */
+  records?: HubRecord[];
 }
 
 export class Mock {
@@ -29,9 +30,13 @@ export class Mock {
   private readonly streams = new Set<ServerResponse>();
 
   constructor(options: MockOptions) {
-    this.records = fleet(options.vms, Date.now() * 1_000 - 5e6, options.days);
+    this.records = options.records ?? fleet(options.vms, Date.now() * 1_000 - 5e6, options.days);
     this.token = options.token;
     this.server = createServer((request, response) => this.answer(request, response));
+  }
+
+  get streamCount(): number {
+    return this.streams.size;
   }
 
   listen(port: number): Promise<string> {
@@ -141,7 +146,9 @@ function vmAlone(records: readonly HubRecord[], vm: string): VmAlone | undefined
   const last = own.at(-1);
   if (last === undefined) return undefined;
   const why = own.findLast((record) => record.kind === "finding" && record.finding.startsWith("why"));
-  const resumed = own.findLast((record) => record.kind === "event" && record.event === "RESUME");
+  const resumed = own.findLast((record) => {
+    return record.kind === "attached" || (record.kind === "event" && record.event === "RESUME");
+  });
   const isFinding = why?.kind === "finding" && why.offset > (resumed?.offset ?? 0);
   return {
     vm,
@@ -198,10 +205,4 @@ export function names(count: number): string[] {
     const digits = String(Math.floor(index / roles.length) + 1).padStart(count > 100 ? 3 : 1, "0");
     return `${roles[index % roles.length]}${digits}`;
   });
-}
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const [, , port = "8090", count = "24", days = "7"] = process.argv;
-  const mock = new Mock({ vms: names(Number(count)), days: Number(days) });
-  console.log(await mock.listen(Number(port)), mock.records.length, "records");
 }

@@ -187,7 +187,7 @@ export interface EventDescription {
 export type BucketCount = [bucket: number, count: number];
 export type StateSpan = [from: Micros, to: Micros | null, state: number, changes: number];
 export type GapSpan = [from: Micros, to: Micros | null, reason: number, drawn: number];
-export type FindingSpan = [offset: number, from: Micros, to: Micros | null, kind: number];
+export type FindingSpan = [offset: number, from: Micros, to: Micros | null, kind: number, drawn: number];
 export type Mark = [offset: number, at: Micros, event: string];
 export type SeverityCounts = { [severity: string]: BucketCount[] };
 

@@ -54,7 +54,7 @@ function apply(timeline: Timeline, lane: Lane, record: HubRecord): void {
       if (record.event === "RESUME") changeState(timeline, lane, at, "running");
       break;
     case "finding": {
-      lane.findings.push([record.offset, at, at, indexOf(timeline.kinds, record.finding)]);
+      lane.findings.push([record.offset, at, at, indexOf(timeline.kinds, record.finding), 1]);
       const state = record.data?.run_state;
       if (typeof state === "string") changeState(timeline, lane, at, state);
       break;

@@ -15,14 +15,14 @@ export const SPAN_MAX: Micros = 20 * YEAR;
 export const DEFAULT_SPAN: Micros = DAY;
 
 export const PRESETS: [text: string, span: Micros][] = [
-  ["1 min", MINUTE],
-  ["15 min", 15 * MINUTE],
-  ["1 h", HOUR],
-  ["6 h", 6 * HOUR],
-  ["1 d", DAY],
-  ["7 d", 7 * DAY],
-  ["30 d", 30 * DAY],
-  ["1 y", YEAR],
+  ["minute", MINUTE],
+  ["15 minutes", 15 * MINUTE],
+  ["hour", HOUR],
+  ["6 hours", 6 * HOUR],
+  ["day", DAY],
+  ["7 days", 7 * DAY],
+  ["30 days", 30 * DAY],
+  ["year", YEAR],
 ];
 
 export function liveView(now: Micros, span: Micros): View {

@@ -11,8 +11,8 @@ import { current, span } from "../view.ts";
 
 /** Lanes of one request: more than any screen shows at once. */
 const LANES = 60;
-/** Lanes of the overview: one pixel each, on the largest screen. */
-const OVERVIEW_LANES = 2_000;
+/** Lanes of the overview, one pixel each: the most that the hub gives at once. */
+const OVERVIEW_LANES = 1_000;
 const OVERVIEW_BUCKETS = 96;
 const MARKS_MAX = 2_000;
 /** The pause of a gesture after which the hub is asked. */

@@ -39,12 +39,14 @@ export function items(
 }
 
 function findingItems(timeline: Timeline, lane: Lane): Item[] {
-  return lane.findings.map(([offset, from, to, kind]) => ({
+  return lane.findings.map(([offset, from, to, kind, drawn]) => ({
     kind: "finding",
     from,
     to,
     offset,
-    text: `Finding ${timeline.kinds[kind] ?? "unknown"}${to === null ? ", still open" : ""}`,
+    text:
+      `Finding ${timeline.kinds[kind] ?? "unknown"}${to === null ? ", still open" : ""}` +
+      `${drawn > 1 ? ` (${drawn} findings)` : ""}`,
   }));
 }
 

@@ -161,6 +161,7 @@ export function Lanes(props: LanesProps) {
           class="surface"
           role="application"
           aria-label="Lanes: left and right go to the next record, up and down to the next VM, Enter opens it"
+          tabIndex={0}
           ref={setSurface}
           onKeyDown={keys}
           onBlur={() => setCursor(null)}

@@ -38,7 +38,7 @@ const SAMPLES: [text: string, lane: Lane][] = [
     SEVERITY_LEGEND[severity],
     { ...EMPTY, marks: [[1, 50, EVENTS[severity]]] },
   ]),
-  ["finding", { ...EMPTY, findings: [[1, 50, 50, 0]] }],
+  ["finding", { ...EMPTY, findings: [[1, 50, 50, 0, 1]] }],
 ];
 
 export function Legend({ palette }: { palette: Palette | null }) {

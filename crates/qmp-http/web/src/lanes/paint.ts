@@ -18,6 +18,9 @@ export interface Scene {
   shown: readonly Severity[];
 }
 
+/** Marks nearer than about this cover each other. */
+const COVERED_PIXELS = 4;
+
 /** What is so narrow that it would vanish gets this many pixels. */
 const SPAN_MIN_PIXELS = 2;
 
@@ -147,9 +150,18 @@ function paintMarks(scene: Scene, lane: Lane, top: number): void {
     if (severity === "news") paintGlyph(scene, severity, pixel, middle);
     else urgent.push([pixel, severity]);
   }
-  // The most urgent last, so that nothing covers it.
-  urgent.sort(([, a], [, b]) => SEVERITIES.indexOf(b) - SEVERITIES.indexOf(a));
-  for (const [pixel, severity] of urgent) paintGlyph(scene, severity, pixel, middle);
+  // The most urgent first: a mark that would lie under one is left out, since both together have neither's shape.
+  urgent.sort(([, a], [, b]) => SEVERITIES.indexOf(a) - SEVERITIES.indexOf(b));
+  const taken = new Map<number, Severity>();
+  const drawn: [number, Severity][] = [];
+  for (const [pixel, severity] of urgent) {
+    const place = Math.round(pixel / COVERED_PIXELS);
+    const over = [place - 1, place, place + 1].map((near) => taken.get(near));
+    if (over.some((other) => other !== undefined && other !== severity)) continue;
+    taken.set(place, severity);
+    drawn.unshift([pixel, severity]);
+  }
+  for (const [pixel, severity] of drawn) paintGlyph(scene, severity, pixel, middle);
 }
 
 /** One shape for each severity: triangle, diamond, square, disc, line. */

@@ -113,7 +113,7 @@ export function TimelineView({ filters, detail, shows }: TimelineProps) {
         )}
       </div>
       {timeline !== null && lanesTotal === 0 && <Empty filters={filters} />}
-      <Legend palette={palette} />
+      {!state.table && <Legend palette={palette} />}
     </figure>
   );
 }

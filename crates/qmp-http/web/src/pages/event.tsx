@@ -101,7 +101,7 @@ function Description({ event }: { event: EventDescription }) {
       {event.members.length > 0 && <MemberTable members={event.members} />}
       {event.sequels.length > 0 && (
         <>
-          <h3>What follows</h3>
+          <h2>What follows</h2>
           <ul>
             {event.sequels.map((sequel) => (
               <li key={sequel.event + sequel.when}>
@@ -114,7 +114,7 @@ function Description({ event }: { event: EventDescription }) {
       )}
       {event.ends.length > 0 && (
         <>
-          <h3>QEMU exits after it</h3>
+          <h2>QEMU exits after it</h2>
           <ul>
             {event.ends.map((end) => (
               <li key={end.when}>

@@ -13,6 +13,8 @@ const TYPING_MS = 300;
 export function FilterBar({ hasVm, hasEvent }: { hasVm: boolean; hasEvent: boolean }) {
   const { state, go } = usePage();
   const { filters } = state;
+  // On a narrow screen the filters would push the lanes out of it.
+  const [isOpen, setOpen] = useState(isFiltered(filters));
   const change = (part: Partial<Filters>): void => go({ filters: { ...filters, ...part } });
   const toggle = (severity: Severity): void => {
     const isOn = filters.severity.includes(severity);
@@ -21,7 +23,10 @@ export function FilterBar({ hasVm, hasEvent }: { hasVm: boolean; hasEvent: boole
     });
   };
   return (
-    <search class="filters">
+    <search class={isOpen ? "filters" : "filters folded"}>
+      <button type="button" class="fold" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
+        Filters
+      </button>
       {hasVm && <Names label="VM" hint="web*" values={filters.vm} change={(vm) => change({ vm })} />}
       {hasEvent && (
         <Names label="Event" hint="BLOCK_*" values={filters.event} change={(event) => change({ event })} />

@@ -40,7 +40,14 @@ export function RecordList({ filters, detail, title, hasVm }: ListProps) {
   };
   const relations = relationsOf(detail);
   return (
-    <section class="list" aria-labelledby="list-title">
+    <section
+      class="list"
+      aria-labelledby="list-title"
+      onPointerEnter={hold}
+      onPointerLeave={release}
+      onFocusCapture={hold}
+      onBlurCapture={release}
+    >
       <header>
         <h2 id="list-title">{title}</h2>
         <span class="soft">{listText(shown.length, hasMore, filters.text, read)}</span>
@@ -51,17 +58,8 @@ export function RecordList({ filters, detail, title, hasVm }: ListProps) {
         )}
       </header>
       {error !== null && <p class="notice trouble">The records are not current: {error}.</p>}
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: the pointer here only says that somebody reads. */}
-      <div
-        class="records-scroll"
-        ref={scroller}
-        onPointerEnter={hold}
-        onPointerLeave={release}
-        onFocusCapture={hold}
-        onBlurCapture={release}
-        onScroll={hold}
-        onKeyDown={moveFocus}
-      >
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: the rows are links; the keys go from one to the next. */}
+      <div class="records-scroll" ref={scroller} onScroll={hold} onKeyDown={moveFocus}>
         <ol class={hasVm ? "records" : "records no-vm"}>
           {shown.map((record, index) => (
             <Row

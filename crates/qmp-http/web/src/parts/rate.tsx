@@ -21,7 +21,7 @@ interface RateProps {
   label: string;
 }
 
-const HEIGHT = 120;
+const HEIGHT = 172;
 const GUTTER = 40;
 
 export function Rate({ since, bucket, series, label }: RateProps) {
