@@ -96,6 +96,8 @@ pub struct DaemonConfig {
     pub silent_after_of: HashMap<VmName, SilentAfter>,
     /// The rules for records.
     pub rules: Vec<RuleConfig>,
+    /// A directory with the files of the page, instead of those in the program.
+    pub web_root: Option<PathBuf>,
     /// Possible faults of the file; [`warnings`](Self::warnings) returns them with all others.
     pub file_warnings: Vec<Problem>,
 }
@@ -135,6 +137,7 @@ impl DaemonConfig {
             silent_after: SilentAfter::default(),
             silent_after_of: HashMap::new(),
             rules: Vec::new(),
+            web_root: None,
             file_warnings: Vec::new(),
         }
     }
@@ -187,6 +190,7 @@ impl DaemonConfig {
             silent_after: file.silent_after.unwrap_or_default(),
             silent_after_of,
             rules: file.rules,
+            web_root: None,
             file_warnings: file.warnings,
         })
     }

@@ -86,6 +86,7 @@ impl Daemon {
             hub.vm_states(),
             rules.clone(),
             http_ends.clone(),
+            config.web_root,
         );
         let duties = journal.duties();
         let mut servers = JoinSet::new();

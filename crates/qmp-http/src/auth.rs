@@ -1,7 +1,7 @@
 //! Authentication and authorization of requests.
 //!
-//! An endpoint with tokens answers no request without one, not even for the hub's health; a request without a valid token
-//! ends its connection. At an endpoint without tokens, the file system or the loopback interface limits who can connect,
+//! An endpoint with tokens answers no request without one, not even for the hub's health, except for the files of the
+//! page, which hold nothing secret; a request without a valid token ends its connection. At an endpoint without tokens, the file system or the loopback interface limits who can connect,
 //! and requests from web pages are refused.
 
 use std::sync::{Arc, Mutex};
@@ -21,6 +21,7 @@ use super::browser_guard;
 use super::endpoint::{Credentials, EvictionEntry, Token};
 use super::endpoint_state::EndpointState;
 use super::error::ApiError;
+use super::page_files;
 use crate::address::HttpAddress;
 
 /// One connection: its peer, and the credentials that the peer has shown.
@@ -63,6 +64,10 @@ impl ConnectionState {
             (Some(token), Some(tokens)) => tokens.have(token),
             _ => true,
         }
+    }
+
+    fn requires_token(&self) -> bool {
+        self.shared.credentials.borrow().tokens.is_some()
     }
 
     fn authenticated(&self, token: Option<Arc<Token>>) {
@@ -147,6 +152,13 @@ pub(super) async fn authorize(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if page_files::is_page(&request) && connection.requires_token() {
+        // The connection stays unauthenticated: the page's files are all that it gets.
+        return match browser_guard::unambiguous(&request) {
+            Ok(()) => next.run(request).await,
+            Err(error) => refused(error),
+        };
+    }
     match browser_guard::unambiguous(&request).and_then(|()| connection.check(&request)) {
         Ok(token) => {
             connection.authenticated(token.clone());
@@ -161,21 +173,23 @@ pub(super) async fn authorize(
             }
             answer
         }
-        Err(error) => {
-            let status = error.status;
-            let mut answer = error.into_response();
-            let headers = answer.headers_mut();
-            if status == StatusCode::UNAUTHORIZED {
-                let value = HeaderValue::from_static("Bearer realm=\"qmp-events\"");
-                headers.insert(header::WWW_AUTHENTICATE, value);
-            }
-            // An unauthorized client must not hold a connection, and the end of an ambiguous request is uncertain.
-            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST) {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            answer
-        }
+        Err(error) => refused(error),
     }
+}
+
+fn refused(error: ApiError) -> Response {
+    let status = error.status;
+    let mut answer = error.into_response();
+    let headers = answer.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        let value = HeaderValue::from_static("Bearer realm=\"qmp-events\"");
+        headers.insert(header::WWW_AUTHENTICATE, value);
+    }
+    // An unauthorized client must not hold a connection, and the end of an ambiguous request is uncertain.
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 /// Whether the response may be long.

@@ -20,6 +20,7 @@
 //! | `GET /v1/health` | whether the hub works |
 //! | `GET /v1/openapi.json` | this interface in `OpenAPI` 3.1 |
 //! | `GET /metrics` | metrics for Prometheus |
+//! | `GET /`, `/vm/{name}`, `/event/{name}`, `/assets/{file}` | the page for people, without a token |
 //! | `POST /v1/vms/{name}/execute` | a command's reply, after the events before it are committed |
 //!
 //! Errors are `{"error": {"class": …, "desc": …}}`.
@@ -35,6 +36,7 @@ mod openapi;
 mod reads;
 mod error;
 mod catalogue;
+mod page_files;
 mod browser_guard;
 mod auth;
 mod response_memory;
@@ -62,6 +64,7 @@ mod checkpoint;
 mod execute;
 mod left;
 mod vms;
+mod page;
 mod router;
 mod connections;
 

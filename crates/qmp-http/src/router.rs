@@ -10,13 +10,14 @@ use super::error::ApiError;
 use super::state::ApiState;
 use super::{
     auth, catalogue, checkpoint, detail, events, execute, health, history, json_body, metrics, openapi,
-    records, relays, response_memory, sinks, stall, status, vms,
+    page, records, relays, response_memory, sinks, stall, status, vms,
 };
 
 pub(super) fn router(api: ApiState) -> Router {
     let routes = routes().into_iter();
     routes
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
+        .merge(page::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_this_way)
         .layer(DefaultBodyLimit::disable())

@@ -43,6 +43,8 @@ pub struct ApiStateInner {
     pub(super) rules: Rules,
     /// Reports tasks that ended unexpectedly.
     pub(super) duties: Duties,
+    /// A directory with the page's files, instead of those in the program.
+    pub(super) web_root: Option<PathBuf>,
     head: watch::Receiver<Offset>,
 }
 
@@ -55,7 +57,7 @@ impl std::ops::Deref for ApiState {
 }
 
 impl ApiState {
-    /// The state for a hub with `journal` at `path`.
+    /// The state for a hub with `journal` at `path`. With `web_root`, the page is read from that directory.
     #[must_use]
     pub fn new(
         registry: VmRegistry,
@@ -64,6 +66,7 @@ impl ApiState {
         vm_states: VmStates,
         rules: Rules,
         ends: watch::Receiver<bool>,
+        web_root: Option<PathBuf>,
     ) -> Self {
         Self(Arc::new(ApiStateInner {
             vms: registry.vms().clone(),
@@ -82,6 +85,7 @@ impl ApiState {
             head: journal.watch_head(),
             reads: Reads::new(journal.reader(), registry.reader_memory().clone()),
             registry,
+            web_root,
         }))
     }
 }
@@ -120,5 +124,6 @@ impl ApiState {
             rules,
             ends,
         )
+            web_root,
     }
 }

@@ -65,6 +65,10 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     relay: Option<PathBuf>,
 
+    /// Read the page's files from a directory (crates/qmp-http/web/dist) and not from the program
+    #[arg(long, value_name = "DIR", hide = true)]
+    web_root: Option<PathBuf>,
+
     /// Check the configuration, print what would be served, and start nothing
     #[arg(long, conflicts_with = "demo")]
     check_config: bool,
@@ -170,6 +174,7 @@ impl Serve {
         };
         let mut config = DaemonConfig::assemble(file, command_line).map_err(|error| self.wrong(&error))?;
         config.findings &= !self.no_findings;
+        config.web_root.clone_from(&self.web_root);
         if config.attach.is_empty() && config.discover.is_empty() {
             let failure = match &self.config {
                 None => Failure::usage("there is no VM to attach"),
