@@ -1,0 +1,33 @@
+//! The page in a browser: starts `web/e2e/page.test.ts`, which drives Chromium against a hub in memory.
+//!
+//! Needs node, the packages of `web/package-lock.json` (`npm ci`) and Chromium. Without them the test is skipped, unless
+//! `CI` is set.
+
+#![allow(clippy::print_stderr, reason = "the reason why a test is skipped")]
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn page_works_in_a_browser() {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
+    let browser = std::env::var("QMP_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+    let missing = [
+        (
+            "the packages: run `npm ci` in crates/qmp-http/web",
+            web.join("node_modules/playwright-core").exists(),
+        ),
+        ("Chromium: install it, or name it in QMP_CHROMIUM", Path::new(&browser).exists()),
+        ("node", Command::new("node").arg("--version").output().is_ok()),
+    ];
+    if let Some((what, _)) = missing.iter().find(|(_, is_there)| !is_there) {
+        assert!(std::env::var_os("CI").is_none(), "missing for the page's tests: {what}");
+        eprintln!("skipped: missing for the page's tests: {what}");
+        return;
+    }
+    for arguments in [["build.mjs", "--tests"], ["--test", "build/e2e/page.test.mjs"]] {
+        let ran = Command::new("node").args(arguments).current_dir(&web).output().expect("node runs");
+        let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert!(ran.status.success(), "node {}:\n{stdout}\n{stderr}", arguments.join(" "));
+    }
+}
