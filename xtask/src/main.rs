@@ -1,8 +1,9 @@
 //! Tasks of this source tree: `cargo xtask codegen [--check]`, `imports`, `layers`.
 //!
 //! `codegen` reads `catalogue/*.toml`, refuses an inconsistent catalogue, and writes the generated part of
-//! `crates/qmp-events`, the typed commands of `crates/qmp-client`, the page `docs/events.md`, a table in `README.md`, and,
-//! from the documentation of constants, the page `docs/limits.md`.
+//! `crates/qmp-events`, the typed commands of `crates/qmp-client`, the types of the HTTP interface for the page
+//! (`crates/qmp-http/web`), the page `docs/events.md`, a table in `README.md`, and, from the documentation of constants, the
+//! page `docs/limits.md`.
 //! With `--check` it writes nothing and fails if a file differs from the generated text.
 //!
 //! `imports` prints the imports between crates and modules, and their circles. `layers` fails on an import that points
@@ -20,6 +21,7 @@ mod page;
 mod rust;
 mod commands;
 mod limits;
+mod typescript;
 mod output;
 mod imports;
 mod layers;

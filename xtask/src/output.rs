@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{check, commands, limits, load, page, rust, seen};
+use crate::{check, commands, limits, load, page, rust, seen, typescript};
 
 /// The directory of the catalogue as Rust.
 const EVENTS: &str = "crates/qmp-events/src";
@@ -17,6 +17,10 @@ const GENERATED: &str = "crates/qmp-events/src/generated";
 
 /// The typed commands of the client.
 const COMMANDS: &str = "crates/qmp-client/src/generated/commands.rs";
+
+/// The description of the HTTP interface, and the page's types of it.
+const INTERFACE: &str = "crates/qmp-http/src/openapi.json";
+const INTERFACE_TYPES: &str = "crates/qmp-http/web/src/generated/interface.ts";
 
 /// The reference page.
 const PAGE: &str = "docs/events.md";
@@ -50,6 +54,9 @@ pub(crate) fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
     files.insert(COMMANDS.into(), rust::formatted(root, &commands::rust(root, &catalogue)?)?);
     let seen = seen::load(root, &catalogue)?;
     files.insert(PAGE.into(), page::page(&catalogue, &seen, &documents));
+    let interface =
+        fs::read_to_string(root.join(INTERFACE)).with_context(|| format!("cannot read {INTERFACE}"))?;
+    files.insert(INTERFACE_TYPES.into(), typescript::types(&interface)?);
     let readme = fs::read_to_string(root.join(README)).with_context(|| format!("cannot read {README}"))?;
     files.insert(README.into(), page::readme(&catalogue, &seen, &readme)?);
     files.insert(LIMITS.into(), limits::page(root)?);

@@ -1,0 +1,505 @@
+// Written by `cargo xtask codegen` from crates/qmp-http/src/openapi.json.
+
+/** An epoch opened: from here on no event is missed. */
+export type AttachedRecord = {
+  /** The span of certainty, counted from 1. */
+  epoch: number;
+  kind: "attached";
+  /** Its position in the journal; the first is 1. */
+  offset: number;
+  /** When the hub received it. RFC 3339 in UTC, with six digits. */
+  received: string;
+  /** Its position in the epoch; `attached` is 0. */
+  seq: number;
+  /** The greeting, and the replies to `query-status` and other commands. */
+  snapshot: { [name: string]: unknown };
+  vm: VmName;
+};
+
+export type CatalogueResponse = EventDescription[];
+
+export type CheckpointResponse = {
+  /** A checksum of VM, offset and state. */
+  checksum: number;
+  /** The last record of the VM that the state covers. */
+  offset: number;
+  /** The state: JSON, whose form may change with each release. */
+  state: string;
+  /** The version of the code that can read the state. */
+  version: string;
+};
+
+/** Either `execute` or `exec-oob`. */
+export type Command = {
+  /** The arguments of the command. */
+  arguments?: { [name: string]: unknown } | null;
+  /** The command. */
+  execute: string;
+} | {
+  /** The arguments of the command. */
+  arguments?: { [name: string]: unknown } | null;
+  /** The command, out of band. */
+  "exec-oob": string;
+};
+
+/** The epoch closed: what happens before the next `attached` is unknown. */
+export type DetachedRecord = {
+  /** The end of certainty: everything received up to then is recorded. A gap begins here. Records of earlier releases lack it. */
+  certain_until?: string;
+  /** Details, for people. */
+  detail?: string;
+  /** The span of certainty, counted from 1. */
+  epoch: number;
+  kind: "detached";
+  /** Its position in the journal; the first is 1. */
+  offset: number;
+  /** The reason: `peer closed`, `overrun`, `hub stopped`, `removed`, `records lost`. */
+  reason: string;
+  /** When the hub received it. RFC 3339 in UTC, with six digits. */
+  received: string;
+  /** Its position in the epoch; `attached` is 0. */
+  seq: number;
+  vm: VmName;
+};
+
+export type Error = {
+  error: {
+    /** A word for programs. */
+    class: string;
+    /** The fault, and what to do. */
+    desc: string;
+  };
+};
+
+export type EventDescription = {
+  /** The build option or target that it needs. */
+  condition: string | null;
+  /** First release in which it is deprecated. */
+  deprecated: string | null;
+  /** When QEMU exits after it. */
+  ends: {
+    /** Members, each with the values that it may have. */
+    members: { [name: string]: unknown[] };
+    /** A note. */
+    note: string | null;
+    /** An option with which QEMU must have been started. */
+    option: string | null;
+    /** First release to which it no longer applies. */
+    removed: string | null;
+    /** First release to which it applies. */
+    since: string | null;
+    /** An option with which it must not. */
+    unless_option: string | null;
+    /** When, in words. */
+    when: string;
+  }[];
+  /** A whole message. */
+  example: { [name: string]: unknown } | null;
+  /** Members of `data`. */
+  members: {
+    /** The build option or target that it needs. */
+    condition: string | null;
+    /** First release in which it is deprecated. */
+    deprecated: string | null;
+    /** Type in JSON. */
+    json_type: string;
+    /** Name, with dots where it is nested. */
+    name: string;
+    /** Whether it may be absent. */
+    optional: boolean;
+    /** First release without it. */
+    removed: string | null;
+    /** First release that has it. */
+    since: string | null;
+    /** Its meaning. */
+    summary: string;
+    /** QAPI type. */
+    type: string;
+    /** Unit of a number. */
+    unit: string | null;
+    /** Whether QEMU calls it unstable. */
+    unstable: boolean;
+    /** The values of an enum. */
+    values: unknown[] | null;
+    /** When it is present. */
+    when: unknown;
+  }[];
+  /** QAPI module that defines it. */
+  module: string;
+  /** Name on the wire. */
+  name: string;
+  notes: string[];
+  /** First release without it. */
+  removed: string | null;
+  /** The events that this one announces. */
+  sequels: {
+    /** The event that follows. */
+    event: string;
+    /** Members, each with the values that it may have. */
+    members: { [name: string]: unknown[] };
+    /** A note. */
+    note: string | null;
+    /** An option with which QEMU must have been started. */
+    option: string | null;
+    /** First release to which it no longer applies. */
+    removed: string | null;
+    /** First release to which it applies. */
+    since: string | null;
+    /** An option with which it must not. */
+    unless_option: string | null;
+    /** When it follows, in words. */
+    when: string;
+    /** What its members mean. */
+    with: { [name: string]: unknown[] };
+  }[];
+  /** First release that has it. */
+  since: string;
+  /** Where the facts come from. */
+  source: string;
+  /** What the event reports. */
+  summary: string;
+  /** The rate limit. */
+  throttle: {
+    /** What is exempt from the limit, in words. */
+    exempt: string | null;
+    /** The same for programs. */
+    exempt_if: { [name: string]: unknown } | null;
+    /** Shortest time between two events of one key. */
+    interval_ms: number;
+    /** The member whose values are limited separately. */
+    key: string | null;
+  } | null;
+  /** Whether QEMU calls it unstable. */
+  unstable: boolean;
+};
+
+/** The VM reported an event. */
+export type EventRecord = {
+  /** As the VM sent it. */
+  data?: unknown;
+  /** The span of certainty, counted from 1. */
+  epoch: number;
+  /** Its name, such as `STOP`, of at most 256 bytes. */
+  event: string;
+  kind: "event";
+  /** Its position in the journal; the first is 1. */
+  offset: number;
+  /** When the hub received it. RFC 3339 in UTC, with six digits. */
+  received: string;
+  /** Its name as the VM wrote it, if `event` is shortened or changed. */
+  sent_name?: string;
+  /** Its position in the epoch; `attached` is 0. */
+  seq: number;
+  /** The VM's host's clock. */
+  timestamp?: {
+    microseconds: number;
+    seconds: number;
+  };
+  vm: VmName;
+};
+
+export type ExecuteResponse = Reply;
+
+/** A conclusion of a correlator. */
+export type FindingRecord = {
+  /** The records that show it. */
+  causes: [number, number][];
+  /** Further members, by kind. */
+  data?: { [name: string]: unknown };
+  /** The span of certainty, counted from 1. */
+  epoch: number;
+  /** Its kind, such as `vm-stopped`. */
+  finding: string;
+  kind: "finding";
+  /** Its position in the journal; the first is 1. */
+  offset: number;
+  /** When the hub received it. RFC 3339 in UTC, with six digits. */
+  received: string;
+  /** Its position in the epoch; `attached` is 0. */
+  seq: number;
+  /** One sentence for people. */
+  summary: string;
+  vm: VmName;
+};
+
+export type Health = {
+  /** Faults outside the hub's own work; missing if there are none. */
+  problems?: {
+    /** `NoDescriptors` or `RelayNotServed`. */
+    class: string;
+    /** The fault and what to do, for people. */
+    desc: string;
+  }[];
+  status: "ok";
+};
+
+export type HealthResponse = Health;
+
+export type Hub = {
+  /** The damaged parts of the journal, as far as the hub has read them since its start. */
+  damaged: {
+    /** A description of the damage. */
+    desc: string;
+    /** The offset of the first record. */
+    first: number;
+    /** The offset of the last record. */
+    last: number;
+    /** Whether records are lost to readers; if false, the damage is of an index. */
+    lost: boolean;
+  }[];
+  /** The offset of the last record. */
+  head: number;
+  /** The journal's file. */
+  journal: string;
+  /** `writing`, or the time and reason of the stall. */
+  journal_health: string;
+  /** Since when the journal cannot be written; null if it can. RFC 3339 in UTC, with six digits. */
+  journal_stalled_since: string | null;
+  /** The process id of the hub. */
+  pid: number;
+  /** When the hub started. RFC 3339 in UTC, with six digits. */
+  started: string;
+  /** Rules that are not delivering: their receiver is unreachable, or they cannot read the journal. */
+  stuck_rules: string[];
+  /** The hub's version. */
+  version: string;
+};
+
+export type HubResponse = Hub;
+
+export type LastEvent = {
+  /** That of its record. */
+  epoch: number;
+  /** The event's name. */
+  event: string;
+  /** When it was received. RFC 3339 in UTC, with six digits. */
+  received: string;
+  /** That of its record. */
+  seq: number;
+};
+
+export type OpenapiResponse = { [name: string]: unknown };
+
+/** One record of the journal. */
+export type Record = AttachedRecord | EventRecord | FindingRecord | DetachedRecord;
+
+export type Relay = {
+  /** Clients that were accepted since the hub started. */
+  accepted: number;
+  /** Connected clients. */
+  clients: number;
+  /** Clients that were closed because they did not read. */
+  closed_slow: number;
+  /** Commands that were passed to the VM. */
+  commands: number;
+  /** Why no client is served at the socket; missing if clients are. The hub tries again. */
+  error?: string;
+  /** The socket. */
+  path: string;
+  /** Commands that the role refused. */
+  refused: number;
+  /** The role of its clients. */
+  role: "observe" | "operate";
+  /** Connections that were closed because of their user or process. */
+  turned_away: number;
+  /** The VM. */
+  vm: string;
+};
+
+export type RelaysResponse = Relay[];
+
+/** The VM's reply: `return` or `error`. */
+export type Reply = {
+  error?: {
+    /** QMP's error class. */
+    class: string;
+    /** The error in words. */
+    desc: string;
+  };
+  /** `false` if the events before the reply were not committed when the reply was released; missing otherwise. */
+  journaled?: boolean;
+  /** The head when the reply was released. Every event that the VM sent before it is in the journal by then. */
+  offset: number;
+  /** The journal was full, and may lack events of that range. */
+  overrun?: boolean;
+  /** What the VM returned. */
+  return?: unknown;
+  /** The head before the command was sent. */
+  since: number;
+};
+
+/** A job or a migration that has not concluded. */
+export type Running = {
+  /** Why it failed, for a concluded job. */
+  error?: string;
+  /** The job's id. */
+  id?: string;
+  /** When that was received. RFC 3339 in UTC, with six digits. */
+  since: string;
+  /** Its last status. */
+  status: string;
+  /** The job's type. */
+  type?: string;
+};
+
+export type Sink = {
+  /** Records that were delivered. This and the other counts begin with the hub, or with the rule. */
+  delivered: number;
+  /** Attempts that failed. */
+  failures: number;
+  /** Records that were given up because the receiver refused them. */
+  given_up: number;
+  /** Records that `at-most` held back. */
+  held_back: number;
+  /** Held back records that no delivered record has counted yet. */
+  held_back_waiting: number;
+  /** The kind of the sink. */
+  kind: "run" | "webhook" | "journald" | "file";
+  /** Records of the journal after that, of any kind. */
+  lag_records: number;
+  /** The last error. */
+  last_error: string | null;
+  /** The last record that was given up; missing if there is none. Counts and this begin with the hub, or with the rule. */
+  last_given_up?: {
+    /** When it was given up. RFC 3339 in UTC, with six digits. */
+    at: string;
+    /** Why the receiver refused it. */
+    error: string;
+    /** The record's offset in the journal. */
+    offset: number;
+    vm: VmName;
+  };
+  /** Records of the journal, of any kind, that were removed before the rule read them, or that cannot be read. */
+  missed: number;
+  /** Everything up to this offset is processed. */
+  offset: number;
+  /** The rule's name. */
+  rule: string;
+  /** Since when it has been in that state. RFC 3339 in UTC, with six digits. */
+  since: string;
+  /** `retrying`: the receiver is unreachable or refuses; `blind`: the journal cannot be read. */
+  state: "delivering" | "retrying" | "blind";
+  /** The receiver, without secrets. */
+  target: string;
+};
+
+export type SinksResponse = Sink[];
+
+/** A VM in the list. */
+export type Vm = {
+  /** The address of its monitor, in QEMU's notation. */
+  address: string;
+  /** Since when the journal cannot be written: run state, reason and events are as of then. Missing while it can be written. */
+  as_of?: string;
+  /** The open epoch, or the last one. */
+  epoch: number | null;
+  /** Why the monitor is not attached. */
+  error?: string;
+  last_event: LastEvent | null;
+  /** The source of the VM: `configuration`, `command line`, `program`, or `discovery` and the rule that found it; `journal` for a VM that left. */
+  origin: string;
+  /** The reason, in one word, why the monitor is not attached, if a word is defined for it. `peer-closed`, `no-such-socket`, `refused`: QEMU has exited or has not st… */
+  reason?: "peer-closed" | "no-such-socket" | "refused" | "permission-denied" | "unreachable" | "held" | "hung" | "not-a-monitor" | "unclear";
+  /** Since when, as far as records show. RFC 3339 in UTC. */
+  run_since: string | null;
+  /** The name that `query-status` gives; `ended` if QEMU announced its exit, `gone` if the monitor closed without an announcement. Without a connection, the last kno… */
+  run_state: string | null;
+  /** Present, and true, if no event and no reply of the VM names the run state: only whether it runs is known. */
+  run_state_assumed?: boolean;
+  /** Since when an attached monitor has not answered: the time of the last message from it. Missing if it answers. RFC 3339 in UTC, with six digits. */
+  silent_since?: string;
+  /** Since when the connection is in that state; for a VM that left, the end of its last epoch. RFC 3339 in UTC, with six digits. */
+  since: string;
+  /** The state of the connection to the monitor. `connecting`: not attached since the hub started. `in-use`: the monitor accepts connections and does not greet; `rea… */
+  state: "connecting" | "attached" | "detached" | "in-use" | "left";
+  /** Why an attached monitor does not answer, as far as the host shows: its process is stopped, waits for the kernel, or QEMU hangs or is busy. Present if the monito… */
+  unresponsive?: string;
+  vm: VmName;
+  why: Why | null;
+};
+
+/** Everything known about a VM. */
+export type VmAlone = {
+  /** The address of its monitor, in QEMU's notation. */
+  address: string;
+  /** Since when the journal cannot be written: run state, reason and events are as of then. Missing while it can be written. */
+  as_of?: string;
+  /** Whether the epoch is open. */
+  attached: boolean;
+  /** How the epoch closed. */
+  detached?: {
+    /** When that was recorded. RFC 3339 in UTC, with six digits. */
+    at: string;
+    /** The end of certainty: everything received up to then is recorded. */
+    certain_until: string;
+    /** Details, for people. */
+    detail?: string;
+    /** The reason, such as `peer closed`. */
+    reason: string;
+  };
+  /** The latest epoch. */
+  epoch: number | null;
+  /** Why the monitor is not attached. */
+  error?: string;
+  /** Present if records are missing in the latest epoch or right before it: removed by retention, or unreadable. The state is that of the other records. */
+  incomplete?: {
+    /** The last record before them: epoch and number. Missing if there is none. */
+    after?: [number, number];
+    /** The first record after them: epoch and number. */
+    before: [number, number];
+  };
+  /** Jobs that have not concluded, and those that wait for `job-dismiss`: their status is `concluded`. */
+  jobs: Running[];
+  /** The last events of the epoch, oldest first. */
+  last_events: LastEvent[];
+  migration?: Running;
+  /** The VM's own name (`-name`). */
+  name?: string;
+  /** The source of the VM: `configuration`, `command line`, `program`, or `discovery` and the rule that found it. */
+  origin: string;
+  /** QEMU's version. */
+  qemu: string | null;
+  /** The reason, in one word, why the monitor is not attached, if a word is defined for it. `peer-closed`, `no-such-socket`, `refused`: QEMU has exited or has not st… */
+  reason?: "peer-closed" | "no-such-socket" | "refused" | "permission-denied" | "unreachable" | "held" | "hung" | "not-a-monitor" | "unclear";
+  /** The sockets that the hub serves in its place. */
+  relays: Relay[];
+  /** Since when, as far as records show. RFC 3339 in UTC. */
+  run_since: string | null;
+  /** The name that `query-status` gives; `ended` if QEMU announced its exit, `gone` if the monitor closed without an announcement. Without a connection, the last kno… */
+  run_state: string | null;
+  /** Present, and true, if no event and no reply of the VM names the run state: only whether it runs is known. */
+  run_state_assumed?: boolean;
+  /** Since when an attached monitor has not answered: the time of the last message from it. Missing if it answers. RFC 3339 in UTC, with six digits. */
+  silent_since?: string;
+  /** Since when it has been in that state. RFC 3339 in UTC, with six digits. */
+  since: string;
+  /** The state of the connection to the monitor. `connecting`: not attached since the hub started. `in-use`: the monitor accepts connections and does not greet; `rea… */
+  state: "connecting" | "attached" | "detached" | "in-use";
+  /** Why an attached monitor does not answer, as far as the host shows: its process is stopped, waits for the kernel, or QEMU hangs or is busy. Present if the monito… */
+  unresponsive?: string;
+  /** Its UUID. */
+  uuid?: string;
+  vm: VmName;
+  why: Why | null;
+};
+
+/** The VM's name, as the hub's configuration has it. */
+export type VmName = string;
+
+export type VmResponse = VmAlone;
+
+export type VmsResponse = Vm[];
+
+/** Why a VM is in its run state. */
+export type Why = {
+  /** What caused it. */
+  by: "guest" | "host" | "qemu" | "unknown";
+  /** A word for programs, such as `io-error` or `guest-shutdown`. */
+  cause: string;
+  /** The records that show it. */
+  causes: [number, number][];
+  /** Further members, by cause. */
+  details?: { [name: string]: unknown };
+  /** One sentence for people. */
+  summary: string;
+};
