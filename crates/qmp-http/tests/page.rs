@@ -8,6 +8,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use qmp_events::{EventSeverity, catalogue};
+
 #[test]
 fn page_works_in_a_browser() {
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
@@ -29,5 +31,28 @@ fn page_works_in_a_browser() {
         let ran = Command::new("node").args(arguments).current_dir(&web).output().expect("node runs");
         let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
         assert!(ran.status.success(), "node {}:\n{stdout}\n{stderr}", arguments.join(" "));
+    }
+}
+
+#[test]
+fn page_has_the_severities_of_the_catalogue() {
+    let text = include_str!("../web/src/severity.ts");
+    let (_, lists) = text.split_once("const EVENTS").expect("the lists");
+    let listed = |severity: &str| {
+        let (_, list) = lists.split_once(&format!("  {severity}: [")).expect("a list of the severity");
+        let names = list.split(']').next().unwrap_or_default();
+        names.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let severities = [
+        ("error", EventSeverity::Error),
+        ("warning", EventSeverity::Warning),
+        ("lifecycle", EventSeverity::Lifecycle),
+        ("good", EventSeverity::Success),
+    ];
+    for (name, severity) in severities {
+        let events = catalogue().iter().filter(|desc| EventSeverity::of(desc.name, None) == severity);
+        let mut expected: Vec<&str> = events.map(|desc| desc.name).collect();
+        expected.sort_unstable();
+        assert_eq!(listed(name), expected, "{name}");
     }
 }

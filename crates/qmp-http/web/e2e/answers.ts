@@ -140,7 +140,7 @@ function laneOf(
       if (gap !== undefined && gap[1] === null) gap[1] = at;
       change(at, (record.snapshot["query-status"] as { status: string }).status);
     } else if (record.kind === "detached") {
-      if (record.reason !== "peer closed") gaps.push([at, null, indexOf(names.reasons, record.reason), 1]);
+      gaps.push([at, null, indexOf(names.reasons, record.reason), 1]);
       change(at, record.reason === "peer closed" ? "ended" : "unknown");
     } else if (record.kind === "finding") {
       const state = record.data?.run_state;

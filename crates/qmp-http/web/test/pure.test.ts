@@ -11,6 +11,7 @@ import { stateLook } from "../src/states.ts";
 import { MessageParser } from "../src/stream.ts";
 import { line, shortCount, visible, withUnit } from "../src/text.ts";
 import { duration, fromRfc3339, ticks, toRfc3339 } from "../src/time.ts";
+import { withoutOffGaps } from "../src/unwatched.ts";
 import { between, current, liveView, pan, span, zoom } from "../src/view.ts";
 
 const NOW = fromRfc3339("2026-11-29T12:00:00Z");
@@ -262,6 +263,67 @@ test("state_has_one_of_five_looks", () => {
     ["a-state-of-tomorrow", "stopped"],
   ];
   for (const [state, look] of cases) assert.equal(stateLook(state), look, String(state));
+});
+
+test("gap_is_not_the_time_in_which_a_vm_was_off", () => {
+  // running, ended, unknown
+  const cases: [
+    states: [number, number | null, number][],
+    gaps: [number, number | null][],
+    left: [number, number | null][],
+  ][] = [
+    [[[0, 9, 0]], [[2, 3]], [[2, 3]]],
+    [
+      [
+        [0, 2, 0],
+        [2, 5, 1],
+        [5, null, 0],
+      ],
+      [[2, 5]],
+      [],
+    ],
+    [
+      [
+        [0, 2, 0],
+        [2, null, 1],
+      ],
+      [[2, null]],
+      [],
+    ],
+    [
+      [
+        [0, 2, 0],
+        [2, 4, 2],
+        [4, 6, 1],
+        [6, 8, 2],
+      ],
+      [[2, 8]],
+      [
+        [2, 4],
+        [6, 8],
+      ],
+    ],
+    [
+      [
+        [0, 2, 0],
+        [2, null, 2],
+      ],
+      [[2, null]],
+      [[2, null]],
+    ],
+  ];
+  for (const [states, gaps, left] of cases) {
+    const lane = {
+      vm: "web1",
+      counts: {},
+      findings: [],
+      states: states.map(([from, to, state]) => [from, to, state, 0]),
+      gaps: gaps.map(([from, to]) => [from, to, 0, 1]),
+    };
+    const timeline = { states: ["running", "ended", "unknown"], lanes: [lane] } as unknown as Timeline;
+    const found = withoutOffGaps(timeline).lanes[0]?.gaps.map(([from, to]) => [from, to]);
+    assert.deepEqual(found, left, JSON.stringify(states));
+  }
 });
 
 test("streamed_records_continue_the_timeline", () => {

@@ -7,6 +7,7 @@ import type { Filters } from "../location.ts";
 import { overlay } from "../overlay.ts";
 import { usePage } from "../page.ts";
 import { now } from "../time.ts";
+import { withoutOffGaps } from "../unwatched.ts";
 import { current, span } from "../view.ts";
 
 /** Lanes of one request: more than any screen shows at once. */
@@ -77,15 +78,19 @@ export function useLaneData(filters: Filters, wanted: number, width: number): La
 
   const steady = useSteadyOrder(main, view.live, chosen);
   const timeline = useMemo(
-    () => (steady === null ? null : withFindings(overlay(steady, live.records), filters)),
+    () => (steady === null ? null : withoutOffGaps(withFindings(overlay(steady, live.records), filters))),
     [steady, live.records, JSON.stringify(filters)],
+  );
+  const allLanes = useMemo(
+    () => (overview.value === null ? null : withoutOffGaps(overview.value)),
+    [overview.value],
   );
   const firstName = timeline?.lanes[0]?.vm;
   const shownFirst = isPart && firstName !== undefined ? Math.max(0, names.names.indexOf(firstName)) : 0;
   return {
     timeline,
     first: shownFirst,
-    overview: isPart ? overview.value : timeline,
+    overview: isPart ? allLanes : timeline,
     error: main.error,
     isLoading: main.isLoading,
   };
