@@ -50,6 +50,8 @@ const ABSENT: [(&str, &[&str]); 8] = [
     ("qmp-settings", &["tokio", "rustix", "rusqlite"]),
     ("qmp-findings", &["tokio", "rustix", "rusqlite"]),
     ("qmp-server", &["tokio"]),
+    // Optional features aside.
+    ("qmp-machine", &["tokio", "toml", "rusqlite", "qmp-client"]),
     ("qmp-journal", &["axum", "hyper", "rustls", "toml", "qmp-client", "qmp-findings"]),
     ("qmp-history", &["axum", "hyper", "rustls", "toml", "qmp-client"]),
     ("qmp-hub", &["axum", "hyper", "rustls", "qmp-sinks"]),

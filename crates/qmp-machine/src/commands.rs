@@ -8,10 +8,10 @@ use qmp_wire::dialect;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::vm::Vm;
-
-/// The function of a command.
-pub(crate) type Run = Arc<dyn Fn(&mut Vm, Value) -> Result<Value, Refusal> + Send + Sync>;
+use crate::{
+    refusals::generic,
+    vm::{Run, Vm},
+};
 
 /// A command, and the releases that have it.
 pub(crate) struct Entry {
@@ -121,22 +121,6 @@ impl Entry {
         self.since.is_none_or(|since| release >= since)
             && self.removed.is_none_or(|removed| release < removed)
     }
-}
-
-/// Creates an error of class `GenericError`.
-#[expect(clippy::needless_pass_by_value, reason = "usable with map_err")]
-pub(crate) fn generic(error: impl ToString) -> Refusal {
-    Refusal::generic(error.to_string())
-}
-
-/// Creates an error of class `DeviceNotFound`.
-pub(crate) fn device_not_found(id: &str) -> Refusal {
-    Refusal { class: "DeviceNotFound", desc: format!("Device '{id}' not found") }
-}
-
-/// Creates an error of class `DeviceNotActive`.
-pub(crate) fn device_not_active(desc: impl Into<String>) -> Refusal {
-    Refusal { class: "DeviceNotActive", desc: desc.into() }
 }
 
 /// Creates an enum type with the values listed in `words`.

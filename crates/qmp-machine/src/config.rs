@@ -52,7 +52,8 @@ impl MachineConfig {
 }
 
 impl Default for MachineConfig {
-    /// A running PC of the newest release with the usual devices: a disk, a CD drive, a network card and so on.
+    /// A running PC of the newest release with the usual devices: `disk0` on node `disk0-node`, `cd0`, `net0` on back end
+    /// `lan0`, `serial0` with the port `agent0`, `balloon0`, `xhci0` with `tablet0`, `watchdog0`, `pvpanic0`.
     fn default() -> Self {
         Self {
             name: None,

@@ -2,29 +2,31 @@
 //!
 //! A new part is one file and its two lines here.
 
-mod balloon;
-mod block;
+// From the lowest to the highest.
+mod power;
 mod bus;
+mod memory;
+mod block;
+mod jobs;
+mod balloon;
 mod display;
 mod dump;
 mod emit;
 mod export;
 mod hardware;
 mod identity;
-mod jobs;
-mod memory;
 mod migration;
 mod net;
 mod objects;
-mod power;
 mod rtc;
 mod serial;
 
 use qmp_server::Refusal;
 
 use crate::{
-    commands::{Entry, Run, generic},
-    vm::Vm,
+    commands::Entry,
+    refusals::generic,
+    vm::{Run, Vm},
 };
 
 /// Declares the parts: first those with state, then those with commands only.
@@ -72,27 +74,45 @@ parts! {
 /// More than any real machine has; without this limit a client could fill the host's memory by adding parts.
 const PARTS_MAX: usize = 4096;
 
-/// Checks that another part can be added.
-///
-/// # Errors
-///
-/// An error that no QEMU has: a QEMU adds parts until the host has no memory.
-fn expect_room(vm: &Vm) -> Result<(), Refusal> {
-    let Devices { block, bus, display, export, jobs, net, objects, serial, .. } = &vm.devices;
-    let parts = [
-        block.len(),
-        bus.len(),
-        display.len(),
-        export.len(),
-        jobs.len(),
-        net.len(),
-        objects.len(),
-        serial.len(),
-    ];
-    if parts.iter().sum::<usize>() < PARTS_MAX {
-        return Ok(());
+impl Vm {
+    /// Checks that another part can be added.
+    ///
+    /// # Errors
+    ///
+    /// An error that no QEMU has: a QEMU adds parts until the host has no memory.
+    fn expect_room(&self) -> Result<(), Refusal> {
+        let Devices { block, bus, display, export, jobs, net, objects, serial, .. } = &self.devices;
+        let parts = [
+            block.len(),
+            bus.len(),
+            display.len(),
+            export.len(),
+            jobs.len(),
+            net.len(),
+            objects.len(),
+            serial.len(),
+        ];
+        if parts.iter().sum::<usize>() < PARTS_MAX {
+            return Ok(());
+        }
+        Err(generic(format!("an emulated machine has no more than {PARTS_MAX} parts")))
     }
-    Err(generic(format!("an emulated machine has no more than {PARTS_MAX} parts")))
+
+    /// Updates the parts after a device was plugged in.
+    fn at_plug(&mut self, path: &str) {
+        if let Some(device) = self.devices.bus.find(path).cloned() {
+            memory::at_plug(self, &device);
+            net::at_plug(self, &device);
+        }
+    }
+
+    /// Updates the parts after a device was unplugged.
+    fn at_unplug(&mut self, device: &bus::Device) {
+        block::at_unplug(self, device);
+        memory::at_unplug(self, device);
+        net::at_unplug(self, device);
+        serial::at_unplug(self, device);
+    }
 }
 
 /// Returns the function of a command that creates a device, even if the claimed release lacks the command: the
@@ -101,22 +121,6 @@ pub(crate) fn maker(name: &str) -> Option<Run> {
     const MAKERS: [&str; 5] = ["device_add", "blockdev-add", "netdev_add", "chardev-add", "object-add"];
     let entry = tables().into_iter().find(|entry| entry.name == name && MAKERS.contains(&entry.name))?;
     Some(entry.checked())
-}
-
-/// Updates the parts after a device was plugged in.
-fn at_plug(vm: &mut Vm, path: &str) {
-    if let Some(device) = vm.devices.bus.find(path).cloned() {
-        memory::at_plug(vm, &device);
-        net::at_plug(vm, &device);
-    }
-}
-
-/// Updates the parts after a device was unplugged.
-fn at_unplug(vm: &mut Vm, device: &bus::Device) {
-    block::at_unplug(vm, device);
-    memory::at_unplug(vm, device);
-    net::at_unplug(vm, device);
-    serial::at_unplug(vm, device);
 }
 
 /// Updates the parts after a reset of the machine.

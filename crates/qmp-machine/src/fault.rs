@@ -18,12 +18,13 @@
 //! assert_eq!(stage.poll_output(Duration::ZERO), Some(StageOutput::Bytes(b"{\"event\"".to_vec())));
 //! ```
 
+// From the lowest to the highest: a module imports only those listed before it.
 mod messages;
-mod proxy;
 mod requests;
 mod rule;
 mod split;
 mod stage;
+mod proxy;
 
 pub use messages::Messages;
 pub use proxy::FaultProxy;

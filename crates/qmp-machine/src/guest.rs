@@ -1,11 +1,8 @@
-//! The guest: whether an operating system runs, and its reactions.
+//! The guest: whether an operating system runs, and how fast it reacts.
 
 use std::time::Duration;
 
-use qmp_events::ShutdownCause;
 use serde::{Deserialize, Serialize};
-
-use crate::vm::Vm;
 
 /// The guest of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -26,21 +23,3 @@ pub(crate) const SHUTDOWN_AFTER: Duration = Duration::from_millis(120);
 
 /// Time that an operating system takes to release a device.
 pub(crate) const UNPLUG_AFTER: Duration = Duration::from_millis(50);
-
-impl Vm {
-    /// Returns whether the guest reacts to requests and runs.
-    pub(crate) fn guest_listens(&self) -> bool {
-        self.config.guest == Guest::Attentive && self.is_running()
-    }
-
-    /// Presses the power button.
-    pub(crate) fn press_power_button(&mut self) {
-        if self.guest_listens() {
-            self.later(SHUTDOWN_AFTER, |vm| {
-                if vm.guest_listens() {
-                    vm.shut_down(ShutdownCause::GuestShutdown);
-                }
-            });
-        }
-    }
-}

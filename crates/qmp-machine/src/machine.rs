@@ -14,11 +14,11 @@ use serde_json::Value;
 use crate::{
     action::{Action, ActionError},
     clock::SharedClock,
-    commands::{Entry, generic},
+    commands::Entry,
     config::MachineConfig,
     devices,
     event::printable,
-    running::RunningMachine,
+    refusals::generic,
     vm::Vm,
 };
 
@@ -39,19 +39,14 @@ struct Shared {
     emitter: OnceLock<Emitter>,
     /// Commands that arrived after the exit; they get no reply.
     unsent: Mutex<Vec<PendingCommand>>,
+    /// Brings the clock and the clients up to date, for a machine without a thread that does so.
+    update: OnceLock<Update>,
 }
 
-impl Machine {
-    /// Starts a machine with a monitor in this process.
-    ///
-    /// # Errors
-    ///
-    /// A system error if no descriptor or thread is available; [`io::ErrorKind::InvalidInput`] with the machine's
-    /// error if a device of the configuration cannot be created.
-    pub fn start(config: MachineConfig) -> io::Result<RunningMachine> {
-        RunningMachine::start(config)
-    }
+/// Brings a machine's clock and clients up to date. Must not be called with the machine's lock held.
+type Update = Box<dyn Fn() + Send + Sync>;
 
+impl Machine {
     /// Creates the machine and the commands that its monitor registers.
     pub(crate) fn create(config: MachineConfig) -> io::Result<(Self, Vec<Entry>)> {
         let clock = SharedClock::new(config.clock);
@@ -72,7 +67,13 @@ impl Machine {
         vm.runs = Arc::new(entries.iter().map(|entry| (entry.name, entry.checked())).collect());
         // No client was connected when the initial devices were added.
         vm.take_raised();
-        let shared = Shared { vm: Mutex::new(vm), clock, emitter: OnceLock::new(), unsent: Mutex::default() };
+        let shared = Shared {
+            vm: Mutex::new(vm),
+            clock,
+            emitter: OnceLock::new(),
+            unsent: Mutex::default(),
+            update: OnceLock::new(),
+        };
         Ok((Self { shared: Arc::new(shared) }, entries))
     }
 
@@ -86,6 +87,13 @@ impl Machine {
     /// [`ActionError::Refused`] with the machine's error; [`ActionError::Unknown`] if no command has that name;
     /// [`ActionError::Exited`] after its end.
     pub fn perform(&self, action: &Action) -> Result<Value, ActionError> {
+        self.update();
+        let result = self.perform_now(action);
+        self.update();
+        result
+    }
+
+    fn perform_now(&self, action: &Action) -> Result<Value, ActionError> {
         let mut vm = self.lock();
         if let Some(status) = vm.exited {
             return Err(ActionError::Exited { status });
@@ -100,27 +108,39 @@ impl Machine {
     ///
     /// Of two calls due at the same time, the one scheduled first runs first. After the exit no call runs.
     pub fn schedule(&self, after: Duration, then: impl FnOnce(&mut MachineAccess<'_>) + Send + 'static) {
-        let mut vm = self.lock();
-        vm.now = vm.now.max(self.shared.clock.now());
-        vm.later(after, move |vm| then(&mut MachineAccess { vm }));
-        self.catch_up(&mut vm);
+        self.update();
+        {
+            let mut vm = self.lock();
+            vm.now = vm.now.max(self.shared.clock.now());
+            vm.later(after, move |vm| then(&mut MachineAccess { vm }));
+            self.catch_up(&mut vm);
+        }
+        self.update();
     }
 
     /// Returns the time since the start, on the machine's clock.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
+        self.update();
         self.shared.clock.now()
     }
 
     /// Returns the run state.
     #[must_use]
     pub fn run_state(&self) -> RunState {
+        self.update();
         self.lock().status.state
     }
 
     /// Returns the exit status; `None` while the machine runs.
     #[must_use]
     pub fn exit_status(&self) -> Option<i32> {
+        self.update();
+        self.exited()
+    }
+
+    /// Like [`exit_status`](Self::exit_status), at the last time that the clock showed.
+    pub(crate) fn exited(&self) -> Option<i32> {
         self.lock().exited
     }
 
@@ -163,6 +183,18 @@ impl Machine {
     pub(crate) fn connect_emitter(&self, emitter: Emitter) {
         // Called once, when the machine is created.
         let _ = self.shared.emitter.set(emitter);
+    }
+
+    /// Sets the function that brings the clock and the clients up to date.
+    pub(crate) fn set_update(&self, update: impl Fn() + Send + Sync + 'static) {
+        // Called once, when the machine is started.
+        let _ = self.shared.update.set(Box::new(update));
+    }
+
+    fn update(&self) {
+        if let Some(update) = self.shared.update.get() {
+            update();
+        }
     }
 
     /// Wakes the monitor's loop, if there is one.
@@ -234,6 +266,9 @@ impl MachineAccess<'_> {
 
 impl std::fmt::Debug for Machine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Machine").field("run_state", &self.run_state()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Machine")
+            .field("run_state", &self.lock().status.state)
+            .finish_non_exhaustive()
     }
 }

@@ -15,14 +15,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod capture;
-mod client;
-mod recording;
-mod records;
+// From the lowest to the highest: a module imports only those listed before it.
 mod replies;
-mod server;
 mod session;
+mod capture;
+mod records;
+mod recording;
 mod tape;
+mod client;
+mod server;
 
 pub use recording::{Recording, RecordingBuilder, RecordingError};
 pub use server::{QUIET_BEFORE_END, Replay, ReplayHandle};

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     devices,
     event::RaisedEvent,
+    guest::{Guest, SHUTDOWN_AFTER},
     transitions::{MachineEvent, Reaction, WatchdogPolicy, react},
     vm::Vm,
 };
@@ -76,6 +77,22 @@ impl Vm {
     fn leave(&mut self, status: i32) {
         devices::at_exit(self);
         self.soon(move |vm| vm.exit(status));
+    }
+
+    /// Returns whether the guest reacts to requests and runs.
+    pub(crate) fn guest_listens(&self) -> bool {
+        self.config.guest == Guest::Attentive && self.is_running()
+    }
+
+    /// Presses the power button.
+    pub(crate) fn press_power_button(&mut self) {
+        if self.guest_listens() {
+            self.later(SHUTDOWN_AFTER, |vm| {
+                if vm.guest_listens() {
+                    vm.shut_down(ShutdownCause::GuestShutdown);
+                }
+            });
+        }
     }
 
     /// Raises an event without data.

@@ -16,63 +16,49 @@ use std::{
 };
 
 use qmp_host::lock;
-use qmp_server::{Address, Listener, Monitor, Stats, Validation};
+use qmp_server::{Address, Listener, Monitor, Stats};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
     config::MachineConfig,
     fault::{FaultProxy, Faults},
     machine::Machine,
+    monitored::MonitoredMachine,
 };
 
 /// A running machine. Dropping it ends the machine like a killed process: its clients see the end of the stream.
 #[derive(Debug)]
 pub struct RunningMachine {
-    machine: Machine,
-    monitor: Arc<Mutex<Monitor>>,
+    monitored: MonitoredMachine,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<io::Result<()>>>,
     private: Mutex<Option<PathBuf>>,
     proxies: Mutex<Vec<FaultProxy>>,
 }
 
+impl Machine {
+    /// Starts a machine with a monitor in this process.
+    ///
+    /// # Errors
+    ///
+    /// A system error if no descriptor or thread is available; [`io::ErrorKind::InvalidInput`] with the machine's
+    /// error if a device of the configuration cannot be created.
+    pub fn start(config: MachineConfig) -> io::Result<RunningMachine> {
+        RunningMachine::start(config)
+    }
+}
+
 impl RunningMachine {
-    pub(crate) fn start(config: MachineConfig) -> io::Result<Self> {
-        let (major, minor, micro) = config.release;
-        let mut builder = Monitor::builder(major, minor, micro)
-            .package(&config.package)
-            .uuid(&config.uuid)
-            // The machine filters events by release; `x-emit` may send any event.
-            .any_event(true)
-            // Captures are replayed and events emitted unchanged, valid or not.
-            .validation(Validation::Off)
-            .lose_held_at_shutdown(true);
-        if let Some(name) = &config.name {
-            builder = builder.name(name);
-        }
-        let (machine, entries) = Machine::create(config)?;
-        builder = builder.clock(machine.clock().clone());
-        for entry in entries {
-            let machine = machine.clone();
-            builder = builder.command(entry.command().hand_over(move |pending| machine.serve(pending)));
-        }
-        let monitor = builder.build()?;
-        machine.connect_emitter(monitor.emitter());
-        let descriptor = monitor.as_fd().try_clone_to_owned()?;
-        let monitor = Arc::new(Mutex::new(monitor));
+    fn start(config: MachineConfig) -> io::Result<Self> {
+        let monitored = MonitoredMachine::create(config)?;
+        let descriptor = lock(&monitored.monitor).as_fd().try_clone_to_owned()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let machine_loop = MachineLoop {
-            machine: machine.clone(),
-            monitor: Arc::clone(&monitor),
-            stop: Arc::clone(&stop),
-            descriptor,
-        };
+        let machine_loop = MachineLoop { monitored: monitored.clone(), stop: Arc::clone(&stop), descriptor };
         let thread = thread::Builder::new().name("machine".into()).spawn(move || machine_loop.run())?;
         // Run the work that is due at the start, such as the events of the configured devices.
-        machine.run_due();
+        monitored.machine.run_due();
         Ok(Self {
-            machine,
-            monitor,
+            monitored,
             stop,
             thread: Some(thread),
             private: Mutex::default(),
@@ -83,7 +69,7 @@ impl RunningMachine {
     /// Returns the machine.
     #[must_use]
     pub fn machine(&self) -> &Machine {
-        &self.machine
+        &self.monitored.machine
     }
 
     /// Serves clients that connect to `listener`.
@@ -92,7 +78,7 @@ impl RunningMachine {
     ///
     /// A system error if the socket cannot be watched.
     pub fn listen(&self, listener: impl Into<Listener>) -> io::Result<()> {
-        lock(&self.monitor).listen(listener).map(drop)
+        lock(&self.monitored.monitor).listen(listener).map(drop)
     }
 
     /// Returns an address to connect to: a unix socket in a private directory, created by the first call.
@@ -120,13 +106,8 @@ impl RunningMachine {
     pub fn address_with(&self, faults: Faults) -> io::Result<Address> {
         let mut proxies = lock(&self.proxies);
         let path = self.private_directory()?.join(format!("faulty-{}", proxies.len()));
-        let monitor = Arc::clone(&self.monitor);
-        let dial = move || {
-            let (ours, theirs) = UnixStream::pair()?;
-            lock(&monitor).attach(theirs)?;
-            Ok(ours)
-        };
-        proxies.push(FaultProxy::start(Listener::unix(&path)?, faults, dial)?);
+        let monitored = self.monitored.clone();
+        proxies.push(FaultProxy::start(Listener::unix(&path)?, faults, move || monitored.connect())?);
         Ok(Address::Unix { path, listen: false })
     }
 
@@ -149,9 +130,7 @@ impl RunningMachine {
     ///
     /// A system error if the pair of sockets cannot be created.
     pub fn connect(&self) -> io::Result<UnixStream> {
-        let (ours, theirs) = UnixStream::pair()?;
-        lock(&self.monitor).attach(theirs)?;
-        Ok(ours)
+        self.monitored.connect()
     }
 
     /// Advances a virtual clock, and stops at each time at which work is due: timers of the machine, and windows of
@@ -161,42 +140,18 @@ impl RunningMachine {
     ///
     /// A system error if the monitor cannot poll its sockets.
     pub fn advance(&self, by: Duration) -> io::Result<()> {
-        let advanced = self.advance_clock(by);
-        if self.machine.exit_status().is_some() {
+        let advanced = self.monitored.advance(by);
+        if self.machine().exited().is_some() {
             // This call may have consumed the wakeup of the machine's thread.
-            self.machine.wake();
+            self.machine().wake();
         }
         advanced
-    }
-
-    fn advance_clock(&self, by: Duration) -> io::Result<()> {
-        let clock = self.machine.clock();
-        let until = clock.now().saturating_add(by);
-        let mut monitor = lock(&self.monitor);
-        loop {
-            monitor.process()?;
-            if self.machine.exit_status().is_some() {
-                monitor.shutdown();
-                return Ok(());
-            }
-            let remaining = until.saturating_sub(clock.now());
-            let timers = self.machine.next_deadline().map(|at| at.saturating_sub(clock.now()));
-            let next = [timers, monitor.next_timeout()].into_iter().flatten().min();
-            let is_last = next.is_none_or(|step| step > remaining);
-            clock.advance(if is_last { remaining } else { next.unwrap_or_default() });
-            // Rate-limit windows that close at this time close before the machine's timers run.
-            monitor.process()?;
-            self.machine.run_due();
-            if is_last && remaining.is_zero() {
-                return monitor.process();
-            }
-        }
     }
 
     /// Returns the monitor's statistics.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        lock(&self.monitor).stats()
+        lock(&self.monitored.monitor).stats()
     }
 
     /// Waits until the machine exits by itself; returns its exit status.
@@ -206,7 +161,7 @@ impl RunningMachine {
     /// The error that ended its thread.
     pub fn wait(mut self) -> io::Result<i32> {
         self.join()?;
-        Ok(self.machine.exit_status().unwrap_or_default())
+        Ok(self.machine().exited().unwrap_or_default())
     }
 
     /// Kills the machine: no event, the end of the stream.
@@ -220,7 +175,7 @@ impl RunningMachine {
 
     fn end(&mut self) -> io::Result<()> {
         self.stop.store(true, Ordering::SeqCst);
-        self.machine.wake();
+        self.machine().wake();
         self.join()
     }
 
@@ -246,8 +201,7 @@ impl Drop for RunningMachine {
 
 /// The loop of a machine's thread.
 struct MachineLoop {
-    machine: Machine,
-    monitor: Arc<Mutex<Monitor>>,
+    monitored: MonitoredMachine,
     stop: Arc<AtomicBool>,
     descriptor: OwnedFd,
 }
@@ -255,13 +209,14 @@ struct MachineLoop {
 impl MachineLoop {
     fn run(self) -> io::Result<()> {
         loop {
+            let MonitoredMachine { machine, monitor } = &self.monitored;
             let timeout = {
-                let mut monitor = lock(&self.monitor);
-                if !self.machine.clock().is_virtual() {
-                    self.machine.run_due();
+                let mut monitor = lock(monitor);
+                if !machine.clock().is_virtual() {
+                    machine.run_due();
                 }
                 monitor.process()?;
-                if self.stop.load(Ordering::SeqCst) || self.machine.exit_status().is_some() {
+                if self.stop.load(Ordering::SeqCst) || machine.exited().is_some() {
                     monitor.shutdown();
                     return Ok(());
                 }
@@ -273,13 +228,10 @@ impl MachineLoop {
 
     /// Returns the time until the next work; `None`, forever, on a virtual clock.
     fn timeout(&self, monitor: &Monitor) -> Option<Duration> {
-        let clock = self.machine.clock();
-        let monitors = monitor.next_timeout();
-        if clock.is_virtual() {
-            return monitors.filter(Duration::is_zero);
+        if self.monitored.machine.clock().is_virtual() {
+            return monitor.next_timeout().filter(Duration::is_zero);
         }
-        let machines = self.machine.next_deadline().map(|at| at.saturating_sub(clock.now()));
-        monitors.into_iter().chain(machines).min()
+        self.monitored.time_to_work(monitor)
     }
 
     fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {

@@ -25,97 +25,19 @@
 //! - [`Emulation`] is a machine with its script, faults and sockets on its own thread, restarted after its exit.
 //! - [`bundled`] contains the scripts that come with the program.
 
-pub mod bundled;
-mod emulation;
-mod player;
-mod random;
-mod read;
-mod settings;
+// From the lowest to the highest: a module imports only those listed before it.
 mod span;
+mod settings;
+mod model;
+mod read;
 mod timeline;
-
-use std::time::Duration;
+mod player;
+mod emulation;
+pub mod bundled;
 
 pub use emulation::{Emulation, EmulationConfig, EmulationEvent};
+pub use model::Script;
 pub use player::{Player, RefusedAction};
-pub(crate) use random::Random;
 pub use read::{Problem, ScriptError};
 pub use settings::{MachineSettings, release};
 pub use timeline::{DueAction, Timeline};
-
-use crate::{Action, fault::Faults};
-
-/// A script that was parsed without problems.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Script {
-    /// What the script shows, in a sentence.
-    pub summary: Option<Box<str>>,
-    /// Default seed of its random decisions.
-    pub seed: u64,
-    /// Speed factor relative to the written times; 1 by default.
-    pub speed: f64,
-    /// Time from the machine's exit to its restart; `None` for no restart.
-    pub restart: Option<Duration>,
-    /// The required machine.
-    pub machine: MachineSettings,
-    /// The faults between the machine and its clients.
-    pub faults: Vec<crate::fault::Fault>,
-    steps: Vec<Step<Action>>,
-}
-
-/// A sequence of actions that runs once or repeatedly.
-#[derive(Clone, Debug, PartialEq)]
-struct Step<A> {
-    /// Time of the first run, counted from the beginning.
-    at: Duration,
-    /// Time from the beginning of one run to the beginning of the next.
-    every: Option<Duration>,
-    /// Number of runs; `None` for one, or for no limit if `every` is set.
-    times: Option<u64>,
-    /// Maximum random delay, drawn for each run.
-    jitter: Duration,
-    /// Probability of a run, drawn for each.
-    probability: f64,
-    /// The actions, in order; never empty.
-    parts: Vec<Part<A>>,
-}
-
-/// One action of a step.
-#[derive(Clone, Debug, PartialEq)]
-struct Part<A> {
-    line: usize,
-    /// Delay after the previous part.
-    after: Duration,
-    jitter: Duration,
-    probability: f64,
-    /// The alternatives, one of which is drawn; never empty.
-    choices: Vec<A>,
-}
-
-impl Script {
-    /// Parses `text`, read from the file (or bundled under the name) `source`.
-    ///
-    /// # Errors
-    ///
-    /// [`ScriptError`] contains all problems, each with its line.
-    pub fn parse(source: &str, text: &str) -> Result<Self, ScriptError> {
-        read::script(source, text)
-    }
-
-    /// Returns the timeline with random decisions from that seed.
-    #[must_use]
-    pub fn timeline(&self, seed: u64) -> Timeline<Action> {
-        Timeline::new(&self.steps, seed)
-    }
-
-    /// Returns the faults of the connection with random decisions from that seed.
-    #[must_use]
-    pub fn faults(&self, seed: u64) -> Faults {
-        Faults { seed, rules: self.faults.clone() }
-    }
-
-    /// Iterates over every action that may happen, in the order of the script.
-    pub fn actions(&self) -> impl Iterator<Item = &Action> {
-        self.steps.iter().flat_map(|step| &step.parts).flat_map(|part| &part.choices)
-    }
-}

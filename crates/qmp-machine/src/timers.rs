@@ -2,26 +2,23 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::vm::Vm;
-
-/// The work of a timer.
-pub(crate) type Work = Box<dyn FnOnce(&mut Vm) + Send>;
+/// The work of a timer on a machine of type `M`.
+pub(crate) type Work<M> = Box<dyn FnOnce(&mut M) + Send>;
 
 /// Work ordered by the time at which it is due.
-#[derive(Default)]
-pub(crate) struct Timers {
-    due: BTreeMap<(Duration, u64), Work>,
+pub(crate) struct Timers<M> {
+    due: BTreeMap<(Duration, u64), Work<M>>,
     entered: u64,
 }
 
-impl Timers {
-    pub(crate) fn enter(&mut self, at: Duration, work: Work) {
+impl<M> Timers<M> {
+    pub(crate) fn enter(&mut self, at: Duration, work: Work<M>) {
         self.entered += 1;
         self.due.insert((at, self.entered), work);
     }
 
     /// Removes the first work and its time if it is due by `now`.
-    pub(crate) fn take_due(&mut self, now: Duration) -> Option<(Duration, Work)> {
+    pub(crate) fn take_due(&mut self, now: Duration) -> Option<(Duration, Work<M>)> {
         let ((at, _), _) = self.due.first_key_value()?;
         if *at > now {
             return None;
@@ -39,7 +36,13 @@ impl Timers {
     }
 }
 
-impl fmt::Debug for Timers {
+impl<M> Default for Timers<M> {
+    fn default() -> Self {
+        Self { due: BTreeMap::new(), entered: 0 }
+    }
+}
+
+impl<M> fmt::Debug for Timers<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Timers").field("waiting", &self.due.len()).finish_non_exhaustive()
     }

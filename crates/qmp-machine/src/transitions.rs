@@ -11,7 +11,7 @@ use qmp_server::{Refusal, RunState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{commands::generic, event::RaisedEvent};
+use crate::{event::RaisedEvent, refusals::generic};
 
 /// The action at a reboot of the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -10,17 +10,19 @@ use serde_json::Value;
 
 use crate::{
     action::{Action, ActionError},
-    commands::Run,
     config::MachineConfig,
     devices::Devices,
     event::RaisedEvent,
-    script::Random,
+    random::Random,
     timers::{Timers, Work},
     transitions::Status,
 };
 
 /// The generator part of the machine itself among those that share the seed; scripts are numbered from 0.
 const MACHINE_PART: u64 = u64::MAX;
+
+/// The function of a command.
+pub(crate) type Run = Arc<dyn Fn(&mut Vm, Value) -> Result<Value, Refusal> + Send + Sync>;
 
 /// An emulated machine.
 pub(crate) struct Vm {
@@ -34,7 +36,7 @@ pub(crate) struct Vm {
     pub(crate) now: Duration,
     /// The functions of the release's commands.
     pub(crate) runs: Arc<BTreeMap<&'static str, Run>>,
-    timers: Timers,
+    timers: Timers<Self>,
     raised: Vec<RaisedEvent>,
     /// The random generator for the numbers that the machine invents.
     pub(crate) random: Random,
@@ -80,7 +82,7 @@ impl Vm {
 
     /// Schedules work for when `after` has passed.
     pub(crate) fn later(&mut self, after: Duration, work: impl FnOnce(&mut Self) + Send + 'static) {
-        let work: Work = Box::new(work);
+        let work: Work<Self> = Box::new(work);
         self.timers.enter(self.now.saturating_add(after), work);
     }
 

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::power::expect_running;
 use crate::{
-    commands::{Entry, device_not_active, generic},
+    commands::Entry,
+    refusals::{device_not_active, generic},
     vm::Vm,
 };
 

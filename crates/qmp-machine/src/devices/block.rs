@@ -3,12 +3,13 @@
 //! The guest reads and writes by `x-guest-read` and `x-guest-write`. `x-host-block-fault` makes a node fail; the
 //! device's error policy decides the effect.
 
-mod corruption;
-mod errors;
 mod faults;
-mod guest_io;
 mod nodes;
+mod request;
+mod errors;
+mod corruption;
 mod quorum;
+mod guest_io;
 mod tray;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub(crate) struct Block {
     pub(crate) created: BTreeMap<Box<str>, u64>,
     pub(crate) formatted: BTreeMap<Box<str>, u64>,
     /// Requests that failed and are repeated after `cont`.
-    failed: Vec<guest_io::Request>,
+    failed: Vec<request::Request>,
     /// Paths of the devices whose tray is open.
     open_trays: std::collections::BTreeSet<Box<str>>,
 }

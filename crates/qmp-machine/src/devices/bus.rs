@@ -9,9 +9,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    commands::{Entry, device_not_found, generic, optional_any},
-    devices::power::guest,
+    commands::{Entry, optional_any},
+    devices::{
+        memory,
+        power::{self, guest},
+    },
     guest::UNPLUG_AFTER,
+    refusals::{device_not_found, generic},
     vm::Vm,
 };
 
@@ -164,7 +168,7 @@ pub(crate) fn commands() -> Vec<Entry> {
 }
 
 fn device_add(vm: &mut Vm, Add { driver, id, properties }: Add) -> Result<(), Refusal> {
-    super::expect_room(vm)?;
+    vm.expect_room()?;
     if let Some(id) = &id
         && vm.devices.bus.devices.iter().any(|device| device.id.as_ref() == Some(id))
     {
@@ -183,9 +187,9 @@ fn device_add(vm: &mut Vm, Add { driver, id, properties }: Add) -> Result<(), Re
     };
     let hotplugged = !vm.runs.is_empty();
     let device = Device { id, driver, path: path.clone(), properties, leaving: false, hotplugged };
-    super::memory::check_plug(vm, &device)?;
+    memory::check_plug(vm, &device)?;
     vm.devices.bus.devices.push(device);
-    super::at_plug(vm, &path);
+    vm.at_plug(&path);
     Ok(())
 }
 
@@ -232,7 +236,7 @@ fn device_del(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
 
 /// Releases a device on behalf of the guest, requested or not.
 fn release(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
-    super::power::expect_running(vm)?;
+    power::expect_running(vm)?;
     let path = vm.devices.bus.expect(id)?.path.clone();
     remove(vm, &path);
     Ok(())
@@ -240,11 +244,11 @@ fn release(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
 
 /// Refuses the unplug request of a device on behalf of the guest.
 fn refuse(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
-    super::power::expect_running(vm)?;
+    power::expect_running(vm)?;
     let device = vm.devices.bus.find_mut(id).ok_or_else(|| device_not_found(id))?;
     device.leaving = false;
     let device = device.clone();
-    super::memory::raise_refusal(vm, &device);
+    memory::raise_refusal(vm, &device);
     vm.raise(EventKind::DeviceUnplugGuestError, json!({"device": device.id, "path": device.path}));
     Ok(())
 }
@@ -264,7 +268,7 @@ fn release_leaving(vm: &mut Vm, which: impl Fn(&Device) -> bool) {
 fn take(vm: &mut Vm, path: &str) -> Option<Device> {
     let index = vm.devices.bus.devices.iter().position(|device| *device.path == *path)?;
     let device = vm.devices.bus.devices.remove(index);
-    super::at_unplug(vm, &device);
+    vm.at_unplug(&device);
     Some(device)
 }
 

@@ -5,10 +5,7 @@ use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    commands::{Entry, generic},
-    vm::Vm,
-};
+use crate::{commands::Entry, refusals::generic, vm::Vm};
 
 /// The connected viewers, by the number of the connection.
 #[derive(Debug, Default)]
@@ -105,7 +102,7 @@ fn for_protocol(protocol: Protocol) -> Vec<Entry> {
     let client = |arguments: ObjectType| arguments.required("client", Type::Uint64);
     vec![
         Entry::new(connect, arrival, move |vm, arrival| {
-            super::expect_room(vm)?;
+            vm.expect_room()?;
             Ok(arrive(vm, protocol, arrival))
         }),
         Entry::new(initialize, identity, move |vm, Initialize { client, identity }| {

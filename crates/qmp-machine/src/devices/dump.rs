@@ -7,11 +7,7 @@ use qmp_server::{ObjectType, Refusal, RunState, Type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{
-    commands::{Entry, generic},
-    transitions::MachineEvent,
-    vm::Vm,
-};
+use crate::{commands::Entry, refusals::generic, transitions::MachineEvent, vm::Vm};
 
 /// The last dump.
 #[derive(Debug, Default)]

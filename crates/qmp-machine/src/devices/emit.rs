@@ -5,11 +5,7 @@ use qmp_server::{ObjectType, Type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{
-    commands::{Entry, generic},
-    event::RaisedEvent,
-    vm::Vm,
-};
+use crate::{commands::Entry, event::RaisedEvent, refusals::generic, vm::Vm};
 
 #[derive(Deserialize)]
 struct EmitEvent {

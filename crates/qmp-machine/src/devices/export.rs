@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::block;
 use crate::{
-    commands::{Entry, generic, optional_any},
+    commands::{Entry, optional_any},
+    refusals::generic,
     vm::Vm,
 };
 
@@ -114,7 +115,7 @@ fn exports() -> Vec<Entry> {
 }
 
 fn export_add(vm: &mut Vm, Add { id, kind, node_name }: Add) -> Result<(), Refusal> {
-    super::expect_room(vm)?;
+    vm.expect_room()?;
     if vm.devices.export.exports.iter().any(|export| export.id == id) {
         return Err(generic(format!("Block export id '{id}' is already in use")));
     }

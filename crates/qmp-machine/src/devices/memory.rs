@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{bus::Device, power::expect_running};
 use crate::{
-    commands::{Entry, device_not_found, generic},
+    commands::Entry,
+    refusals::{device_not_found, generic},
     vm::Vm,
 };
 

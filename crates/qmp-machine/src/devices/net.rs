@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::{bus::Device, power::expect_running};
 use crate::{
-    commands::{Entry, device_not_found, generic, one_of, optional_any},
+    commands::{Entry, one_of, optional_any},
+    refusals::{device_not_found, generic},
     vm::Vm,
 };
 
@@ -112,7 +113,7 @@ pub(crate) fn commands() -> Vec<Entry> {
 }
 
 fn netdev_add(vm: &mut Vm, Add { id, kind, properties }: Add) -> Result<(), Refusal> {
-    super::expect_room(vm)?;
+    vm.expect_room()?;
     let netdevs = &mut vm.devices.net.netdevs;
     if netdevs.iter().any(|netdev| netdev.id == id) {
         return Err(generic(format!("Duplicate ID '{id}'")));

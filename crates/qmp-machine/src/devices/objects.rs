@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    commands::{Entry, generic, optional_any},
+    commands::{Entry, optional_any},
+    devices::memory,
+    refusals::generic,
     vm::Vm,
 };
 
@@ -93,7 +95,7 @@ pub(crate) fn commands() -> Vec<Entry> {
 }
 
 fn object_add(vm: &mut Vm, Add { kind, id, properties }: Add) -> Result<(), Refusal> {
-    super::expect_room(vm)?;
+    vm.expect_room()?;
     if vm.devices.objects.find(&id).is_some() {
         return Err(generic(format!(
             "attempt to add duplicate property '{id}' to object (type 'container')"
@@ -107,7 +109,7 @@ fn object_del(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
     let Some(index) = vm.devices.objects.objects.iter().position(|object| *object.id == *id) else {
         return Err(generic(format!("object '{id}' not found")));
     };
-    if super::memory::is_mapped(vm, id) {
+    if memory::is_mapped(vm, id) {
         return Err(generic(if vm.release >= NAMES_MAPPED_SINCE {
             format!("Cannot delete host memory backend '{id}' which is mapped")
         } else {

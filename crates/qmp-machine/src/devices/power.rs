@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{Entry, generic},
+    commands::Entry,
+    refusals::generic,
     transitions::{MachineEvent, PanicAction, PanicSource, RebootAction, ShutdownAction, WatchdogPolicy},
     vm::Vm,
 };

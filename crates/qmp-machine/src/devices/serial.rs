@@ -8,10 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{bus::Device, power::expect_running};
-use crate::{
-    commands::{Entry, generic},
-    vm::Vm,
-};
+use crate::{commands::Entry, refusals::generic, vm::Vm};
 
 /// Character devices by name, and the open ports.
 #[derive(Debug, Default)]
@@ -53,7 +50,7 @@ pub(crate) fn commands() -> Vec<Entry> {
             "chardev-add",
             |arguments| id(arguments).required("backend", backend()),
             |vm, Add { id, backend }| {
-                super::expect_room(vm)?;
+                vm.expect_room()?;
                 let chardevs = &mut vm.devices.serial.chardevs;
                 if chardevs.iter().any(|(other, _)| *other == id) {
                     return Err(generic(format!("Chardev with id '{id}' already exists")));

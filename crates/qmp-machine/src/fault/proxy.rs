@@ -19,7 +19,11 @@ use rustix::{
     net::{Shutdown, SocketFlags, accept_with, shutdown},
 };
 
-use super::{Faults, Requests, Stage, StageOutput};
+use super::{
+    requests::Requests,
+    rule::Faults,
+    stage::{Stage, StageOutput},
+};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 << 10;

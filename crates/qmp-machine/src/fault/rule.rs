@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Messages;
+use super::messages::Messages;
 
 /// Time after which a reordered message is sent if no other message follows. A client that waits for it must not
 /// wait forever.

@@ -2,8 +2,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Fault, FaultKind, Faults, REORDER_WITHIN, Requests, split::MessageSplitter};
-use crate::script::Random;
+use super::{
+    requests::Requests,
+    rule::{Fault, FaultKind, Faults, REORDER_WITHIN},
+    split::MessageSplitter,
+};
+use crate::random::Random;
 
 /// One connection, from the machine to the client.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The scripts that come with the program.
 
-use super::Script;
+use super::model::Script;
 
 /// A script that comes with the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,8 +15,13 @@ use std::{
 
 use qmp_server::Listener;
 
-use super::{Player, RefusedAction, Script};
-use crate::{Machine, MachineClock, MachineConfig, RunningMachine, fault::FaultProxy};
+use super::{
+    model::Script,
+    player::{Player, RefusedAction},
+};
+use crate::{
+    clock::MachineClock, config::MachineConfig, fault::FaultProxy, machine::Machine, running::RunningMachine,
+};
 
 /// Maximum delay until the exit of a machine is noticed; its clients see it at once.
 const EXIT_POLL: Duration = Duration::from_millis(50);

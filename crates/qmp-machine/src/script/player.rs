@@ -2,8 +2,15 @@
 
 use std::{io, time::Duration};
 
-use super::{DueAction, Script, Timeline};
-use crate::{Action, ActionError, Machine, RunningMachine};
+use super::{
+    model::Script,
+    timeline::{DueAction, Timeline},
+};
+use crate::{
+    action::{Action, ActionError},
+    machine::Machine,
+    running::RunningMachine,
+};
 
 /// The state of playing a script.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! Parses a script, key by key, so that every problem has its line.
 
+mod values;
 mod action;
 mod fault;
 mod machine;
 mod step;
-mod values;
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub use qmp_settings::Problem;
 use qmp_settings::one_a_line;
 
 use self::values::{ScriptReader, Value};
-use super::Script;
+use super::{model::Script, settings::MachineSettings};
 
 /// The problems of a script: at least one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,15 +24,22 @@ pub struct ScriptError {
 
 const KEYS: [&str; 7] = ["summary", "seed", "speed", "restart", "machine", "step", "fault"];
 
-pub(super) fn script(source: &str, text: &str) -> Result<Script, ScriptError> {
-    let mut reading = ScriptReader::new(text, Path::new(source));
-    let script = reading.script();
-    let mut problems = reading.into_problems();
-    if problems.is_empty() {
-        return Ok(script);
+impl Script {
+    /// Parses `text`, read from the file (or bundled under the name) `source`.
+    ///
+    /// # Errors
+    ///
+    /// [`ScriptError`] contains all problems, each with its line.
+    pub fn parse(source: &str, text: &str) -> Result<Self, ScriptError> {
+        let mut reading = ScriptReader::new(text, Path::new(source));
+        let script = reading.script();
+        let mut problems = reading.into_problems();
+        if problems.is_empty() {
+            return Ok(script);
+        }
+        problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
+        Err(ScriptError { problems })
     }
-    problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
-    Err(ScriptError { problems })
 }
 
 impl<'t> ScriptReader<'t> {
@@ -42,7 +49,7 @@ impl<'t> ScriptReader<'t> {
             seed: 0,
             speed: 1.0,
             restart: None,
-            machine: super::MachineSettings::default(),
+            machine: MachineSettings::default(),
             faults: Vec::new(),
             steps: Vec::new(),
         };

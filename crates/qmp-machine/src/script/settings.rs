@@ -2,7 +2,12 @@
 
 use qmp_events::{RELEASES, Release};
 
-use crate::{Action, Guest, MachineConfig, PanicAction, RebootAction, ShutdownAction, WatchdogPolicy};
+use crate::{
+    action::Action,
+    config::MachineConfig,
+    guest::Guest,
+    transitions::{PanicAction, RebootAction, ShutdownAction, WatchdogPolicy},
+};
 
 /// The machine settings that a script changes; the others keep their defaults.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -5,7 +5,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Step, random::Random};
+use super::model::{Script, Step};
+use crate::{action::Action, random::Random};
 
 /// The actions of a script in the order in which they are due.
 #[derive(Debug)]
@@ -112,11 +113,19 @@ impl<A: Clone> StepSchedule<A> {
     }
 }
 
+impl Script {
+    /// Returns the timeline with random decisions from that seed.
+    #[must_use]
+    pub fn timeline(&self, seed: u64) -> Timeline<Action> {
+        Timeline::new(&self.steps, seed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::Part, *};
+    use super::{super::model::Part, *};
 
     fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)

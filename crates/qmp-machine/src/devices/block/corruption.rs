@@ -10,8 +10,8 @@ use serde_json::json;
 use super::{
     errors,
     faults::Errno,
-    guest_io::Request,
     nodes::{Corruption, expect_mut},
+    request::Request,
 };
 use crate::{commands::Entry, vm::Vm};
 

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{
     faults::{Errno, Operation},
-    guest_io::{Request, submit},
+    guest_io::submit,
+    request::Request,
 };
 use crate::{devices::bus::Device, vm::Vm};
 
@@ -36,7 +37,7 @@ pub(super) fn fail(vm: &mut Vm, request: Request, error: Errno) {
     });
     vm.raise(EventKind::BlockIoError, data);
     if action == Action::Stop {
-        if crate::devices::expect_room(vm).is_ok() {
+        if vm.expect_room().is_ok() {
             vm.devices.block.failed.push(request);
         }
         vm.stop(RunState::IoError);

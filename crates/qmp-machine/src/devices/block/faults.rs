@@ -112,7 +112,7 @@ pub(super) fn commands() -> Vec<Entry> {
     };
     vec![
         Entry::new("x-host-block-fault", fault, |vm, MakeFault { node_name, operation, error, times }| {
-            crate::devices::expect_room(vm)?;
+            vm.expect_room()?;
             let error = error.unwrap_or(Errno::Io);
             expect_mut(vm, &node_name)?.faults.push(Fault { operation, error, times });
             Ok(())

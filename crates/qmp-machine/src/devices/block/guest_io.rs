@@ -7,23 +7,14 @@ use super::{
     corruption, errors,
     faults::{Operation, access},
     nodes, quorum,
+    request::Request,
 };
 use crate::{
-    commands::{Entry, generic},
+    commands::Entry,
     devices::{jobs, power::expect_running},
+    refusals::generic,
     vm::Vm,
 };
-
-/// A request of a device to its node.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    /// Path of the device; empty if the request comes from no device, so that its failure raises no event.
-    pub(crate) path: Box<str>,
-    pub(crate) node: Box<str>,
-    pub(crate) operation: Operation,
-    pub(crate) offset: u64,
-    pub(crate) length: u64,
-}
 
 #[derive(Deserialize)]
 struct Access {

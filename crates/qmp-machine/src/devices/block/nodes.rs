@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::faults::{Fault, Inject};
 use crate::{
-    commands::{Entry, generic, one_of, optional_any},
+    commands::{Entry, one_of, optional_any},
+    refusals::generic,
     vm::Vm,
 };
 
@@ -121,7 +122,7 @@ fn blockdev_add(vm: &mut Vm, add: &Add) -> Result<(), Refusal> {
 }
 
 fn create(vm: &mut Vm, name: &str, add: &Add) -> Result<(), Refusal> {
-    crate::devices::expect_room(vm)?;
+    vm.expect_room()?;
     if vm.devices.block.nodes.contains_key(name) {
         let message = if vm.release >= DUPLICATE_SINCE {
             "Duplicate nodes with node-name="

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     faults::{Errno, Operation, access},
-    guest_io::Request,
+    request::Request,
 };
 use crate::vm::Vm;
 

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{Entry, device_not_found, generic},
+    commands::Entry,
     devices::{bus::Device, power::expect_running},
+    refusals::{device_not_found, generic},
     vm::Vm,
 };
 

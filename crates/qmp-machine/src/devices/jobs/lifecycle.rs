@@ -4,7 +4,7 @@ use qmp_events::{EventKind, Release};
 use serde_json::{Value, json};
 
 use super::{
-    Job, Kind, Policy, Status,
+    job::{Job, Kind, Policy, Status},
     work::{advance, proceed, work, work_on},
 };
 use crate::{

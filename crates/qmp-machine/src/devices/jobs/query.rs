@@ -3,7 +3,7 @@
 use qmp_events::Release;
 use serde_json::{Value, json};
 
-use super::{Job, Kind, Status};
+use super::job::{Job, Kind, Status};
 use crate::{commands::Entry, event::strip_nulls, vm::Vm};
 
 /// Source: measured; the member exists since 8.2.

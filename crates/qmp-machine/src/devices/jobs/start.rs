@@ -3,10 +3,14 @@
 use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 
-use super::{Job, Kind, Policy, Status, lifecycle};
+use super::{
+    job::{Job, Kind, Policy, Status},
+    lifecycle,
+};
 use crate::{
-    commands::{Entry, generic, optional_any},
+    commands::{Entry, optional_any},
     devices::block::expect,
+    refusals::generic,
     vm::Vm,
 };
 
@@ -156,7 +160,7 @@ fn target_node(vm: &Vm, target: &str) -> Result<Box<str>, Refusal> {
 }
 
 fn begin_other(vm: &mut Vm, kind: Kind, start: StartOther) -> Result<(), Refusal> {
-    crate::devices::expect_room(vm)?;
+    vm.expect_room()?;
     if let Some(Image { filename, file, size }) = &start.options {
         let (block, size) = (&mut vm.devices.block, size.unwrap_or(0));
         let node = file.as_ref().and_then(|file| file.as_str());
@@ -187,7 +191,7 @@ fn begin_other(vm: &mut Vm, kind: Kind, start: StartOther) -> Result<(), Refusal
 }
 
 fn enlist(vm: &mut Vm, mut job: Job) -> Result<(), Refusal> {
-    crate::devices::expect_room(vm)?;
+    vm.expect_room()?;
     let jobs = &mut vm.devices.jobs;
     if jobs.find(&job.id).is_some() {
         return Err(generic(format!("Job ID '{}' already in use", job.id)));

@@ -3,9 +3,13 @@
 use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 
-use super::{Job, Status, lifecycle};
+use super::{
+    job::{Job, Status},
+    lifecycle,
+};
 use crate::{
-    commands::{Entry, device_not_active, generic},
+    commands::Entry,
+    refusals::{device_not_active, generic},
     vm::Vm,
 };
 

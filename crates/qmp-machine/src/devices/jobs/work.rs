@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Job, Status, lifecycle};
+use super::{
+    job::{Job, Status},
+    lifecycle,
+};
 use crate::{
     devices::block::{Operation, access},
     vm::Vm,

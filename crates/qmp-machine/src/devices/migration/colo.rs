@@ -4,12 +4,11 @@ use qmp_events::{EventKind, Release};
 use qmp_server::{Refusal, RunState};
 use serde_json::{Value, json};
 
-use super::{Role, Status, lifecycle};
-use crate::{
-    commands::{Entry, generic},
-    transitions::MachineEvent,
-    vm::Vm,
+use super::{
+    lifecycle,
+    state::{Role, Status},
 };
+use crate::{commands::Entry, refusals::generic, transitions::MachineEvent, vm::Vm};
 
 /// Source: reworded between 7.2 and 11.1.
 const NAMES_MODE_SINCE: Release = Release::new(8, 1);

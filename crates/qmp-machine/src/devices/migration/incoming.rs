@@ -3,12 +3,11 @@
 use qmp_server::{ObjectType, Refusal, RunState, Type};
 use serde::Deserialize;
 
-use super::{Role, Status, lifecycle};
-use crate::{
-    commands::{Entry, generic},
-    transitions::MachineEvent,
-    vm::Vm,
+use super::{
+    lifecycle,
+    state::{Role, Status},
 };
+use crate::{commands::Entry, refusals::generic, transitions::MachineEvent, vm::Vm};
 
 #[derive(Deserialize)]
 struct MigrateIncoming {

@@ -6,7 +6,7 @@ use qmp_events::{EventKind, Release};
 use qmp_server::RunState;
 use serde_json::json;
 
-use super::{Role, Status};
+use super::state::{Role, Status};
 use crate::{
     devices::{bus::Device, display},
     guest::{Guest, UNPLUG_AFTER},

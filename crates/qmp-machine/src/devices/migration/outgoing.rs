@@ -6,11 +6,8 @@ use qmp_events::Release;
 use qmp_server::{ObjectType, Refusal, RunState, Type};
 use serde::Deserialize;
 
-use super::{Status, lifecycle};
-use crate::{
-    commands::{Entry, generic},
-    vm::Vm,
-};
+use super::{lifecycle, state::Status};
+use crate::{commands::Entry, refusals::generic, vm::Vm};
 
 #[derive(Deserialize)]
 struct Migrate {

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    commands::{Entry, generic, one_of, optional_any},
+    commands::{Entry, one_of, optional_any},
     event::strip_nulls,
+    refusals::generic,
     vm::Vm,
 };
 

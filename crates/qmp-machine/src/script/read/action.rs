@@ -5,7 +5,7 @@ use std::{ops::Range, sync::OnceLock};
 use toml::de::DeTable;
 
 use super::values::{Key, ScriptReader, Value};
-use crate::Action;
+use crate::{action::Action, devices};
 
 /// The keys of an action.
 pub(super) const KEYS: [&str; 7] = ["guest", "host", "execute", "arguments", "emit", "data", "any-of"];
@@ -106,5 +106,5 @@ impl<'t> ScriptReader<'t> {
 /// The commands of all releases: the machine checks which ones the claimed release has.
 fn commands() -> &'static [&'static str] {
     static COMMANDS: OnceLock<Vec<&str>> = OnceLock::new();
-    COMMANDS.get_or_init(|| crate::devices::tables().iter().map(|entry| entry.name).collect())
+    COMMANDS.get_or_init(|| devices::tables().iter().map(|entry| entry.name).collect())
 }

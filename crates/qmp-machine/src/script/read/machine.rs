@@ -4,8 +4,9 @@ use serde::{Deserialize, de::value::StrDeserializer};
 
 use super::values::{ScriptReader, Value};
 use crate::{
-    Action,
+    action::Action,
     script::settings::{self, MachineSettings},
+    transitions::{RebootAction, ShutdownAction},
 };
 
 const KEYS: [&str; 14] = [
@@ -44,12 +45,12 @@ impl<'t> ScriptReader<'t> {
                 }
                 "no-reboot" => {
                     if self.boolean(value) == Some(true) {
-                        settings.reboot = Some(crate::RebootAction::Shutdown);
+                        settings.reboot = Some(RebootAction::Shutdown);
                     }
                 }
                 "no-shutdown" => {
                     if self.boolean(value) == Some(true) {
-                        settings.shutdown = Some(crate::ShutdownAction::Pause);
+                        settings.shutdown = Some(ShutdownAction::Pause);
                     }
                 }
                 "start-stopped" => settings.start_stopped = self.boolean(value),

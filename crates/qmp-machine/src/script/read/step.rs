@@ -6,8 +6,8 @@ use toml::de::DeTable;
 
 use super::values::{Key, ScriptReader, Value};
 use crate::{
-    Action,
-    script::{Part, Step},
+    action::Action,
+    script::model::{Part, Step},
 };
 
 pub(super) const TIMES: [&str; 6] = ["at", "every", "repeat", "jitter", "probability", "sequence"];

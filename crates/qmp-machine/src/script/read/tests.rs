@@ -4,7 +4,7 @@ use super::*;
 
 /// Returns the problems of `text`, one per line; empty if there are none.
 fn problems(text: &str) -> String {
-    match script("s.toml", text) {
+    match Script::parse("s.toml", text) {
         Ok(_) => String::new(),
         Err(error) => error.to_string(),
     }
@@ -216,7 +216,7 @@ fn all_keys_are_parsed() {
         repeat = 5
         probability = 0.25
     "#;
-    let script = script("all.toml", text).unwrap();
+    let script = Script::parse("all.toml", text).unwrap();
     assert_eq!((script.summary.as_deref(), script.seed, script.speed), (Some("all keys"), 7, 2.5));
     assert_eq!(script.restart, Some(std::time::Duration::from_secs(3)));
     assert_eq!(script.machine.release, Some((7, 2, 22)));
@@ -236,7 +236,7 @@ proptest! {
     #[test]
     fn any_text_does_not_panic(text in "[\\[\\]a-z0-9 =\"'{},.\n-]{0,80}") {
         let lines = text.split('\n').count();
-        if let Err(error) = script("s", &text) {
+        if let Err(error) = Script::parse("s", &text) {
             prop_assert!(!error.problems.is_empty());
             prop_assert!(error.problems.iter().all(|problem| (1..=lines + 1).contains(&line(problem))));
         }
@@ -252,7 +252,7 @@ proptest! {
         let known = [&KEYS[..], &step::TIMES, &action::KEYS, &fault::KEYS].concat();
         prop_assume!(!known.contains(&&*word));
         changed[place] = changed[place].replacen(old, &word, 1);
-        if let Err(error) = script("s", &changed.join("\n")) {
+        if let Err(error) = Script::parse("s", &changed.join("\n")) {
             let own = error.problems.iter().any(|problem| line(problem) == place + 1);
             prop_assert!(own, "{}: {error}", changed.join("\n"));
         }
