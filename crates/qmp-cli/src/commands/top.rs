@@ -34,7 +34,7 @@ use feed::Wanted;
 use filter::NameFilter;
 use glyphs::Glyphs;
 use model::Model;
-use screen::{Input, Screen};
+use screen::Screen;
 use update::{Message, Request, update};
 
 /// Watch the VMs of the hub on the whole screen: what they do, what is wrong, and why
@@ -144,14 +144,9 @@ async fn display(
                 screen.suspend()?;
                 is_changed = true;
             }
-            error = &mut records => {
-                return Err(error.map_or_else(Failure::failed, Failure::from));
-            }
+            error = &mut records => return Err(error.map_or_else(Failure::failed, Failure::from)),
             Some(input) = keyboard.recv() => {
-                match input {
-                    Input::Key(key) => batch.push(Message::Key(key)),
-                    Input::Resized => is_changed = true,
-                }
+                batch.push(input);
                 // A key is answered at once.
                 next_frame = Instant::now();
             }

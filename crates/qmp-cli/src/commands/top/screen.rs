@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::key::Key;
 use super::model::Model;
+use super::update::Message;
 use super::view;
 use crate::exit::Failure;
 
@@ -23,14 +24,6 @@ const KEYS_QUEUED: usize = 64;
 
 /// The longest text for the clipboard, in bytes: terminals ignore a longer one.
 const COPY_MAX_BYTES: usize = 64 << 10;
-
-/// Input of the terminal.
-#[derive(Debug)]
-pub(super) enum Input {
-    Key(Key),
-    /// The size has changed.
-    Resized,
-}
 
 /// The screen. Dropping it restores the terminal; so does a panic.
 pub(super) struct Screen {
@@ -91,13 +84,13 @@ impl Drop for Screen {
 }
 
 /// Reads the keyboard on a thread of its own, which ends with the process: reading cannot be cancelled.
-pub(super) fn read_keyboard() -> mpsc::Receiver<Input> {
+pub(super) fn read_keyboard() -> mpsc::Receiver<Message> {
     let (sender, receiver) = mpsc::channel(KEYS_QUEUED);
     thread::spawn(move || {
         while let Ok(event) = event::read() {
             let input = match event {
-                Event::Key(key) => Key::of(key).map(Input::Key),
-                Event::Resize(..) => Some(Input::Resized),
+                Event::Key(key) => Key::of(key).map(Message::Key),
+                Event::Resize(..) => Some(Message::Resized),
                 _ => None,
             };
             if input.is_some_and(|input| sender.blocking_send(input).is_err()) {

@@ -14,6 +14,8 @@ use super::timeline::Timeline;
 #[derive(Debug)]
 pub(super) enum Message {
     Key(Key),
+    /// The size of the terminal has changed: the next frame has it.
+    Resized,
     /// The time, once a second.
     Time(UnixMicros),
     /// The states of all VMs of the hub.
@@ -53,6 +55,7 @@ pub(super) enum Request {
 pub(super) fn update(model: &mut Model, message: Message) -> Option<Request> {
     match message {
         Message::Key(key) => return on_key(model, key),
+        Message::Resized => {}
         Message::Time(now) => model.advance(now),
         Message::Vms(vms) => model.replace_vms(vms),
         Message::Vm(vm) => model.update_vm(*vm),

@@ -16,6 +16,9 @@ export type AttachedRecord = {
   vm: VmName;
 };
 
+/** By severity: bucket and number of records, where there are any. */
+export type BucketCounts = { [name: string]: [number, number][] };
+
 export type CatalogueResponse = EventDescription[];
 
 export type CheckpointResponse = {
@@ -41,6 +44,52 @@ export type Command = {
   /** The command, out of band. */
   "exec-oob": string;
 };
+
+/** Records by name. */
+export type Counts = {
+  /** The length of a bucket, in microseconds. */
+  bucket: number;
+  /** The number of buckets. */
+  buckets: number;
+  /** For each facet, the names with the most records; hours and weekdays in their order. */
+  by: { [name: string]: {
+    /** The number of records. */
+    count: number;
+    /** The name. */
+    name: string;
+    /** The severity of an event or finding by its name. */
+    severity?: "error" | "warning" | "lifecycle" | "good" | "news";
+    /** The number of records in each bucket; empty if there are too many names. */
+    spark: number[];
+  }[] };
+  /** The first offset that is kept. */
+  first: number;
+  /** The offset of the last record. */
+  head: number;
+  /** The journal's own name: the same in every copy. */
+  journal: string | null;
+  /** For each facet, the names that are not listed. */
+  other: { [name: string]: {
+    /** Their records. */
+    count: number;
+    /** How many. */
+    names: number;
+  } };
+  /** Whether the time for the request ended before all records were counted: ask again with `after` = `read_to`, and add the counts. */
+  partial: boolean;
+  /** The last record that was counted, if `partial`. */
+  read_to?: number;
+  /** The last offset in a sealed segment. */
+  sealed: number;
+  /** The begin of the window. If a bucket is a minute or longer, the window is widened to whole minutes. Microseconds since the Unix epoch. */
+  since: number;
+  /** All records that match. */
+  total: number;
+  /** The end of the window. Microseconds since the Unix epoch. */
+  until: number;
+};
+
+export type CountsResponse = Counts;
 
 /** The epoch closed: what happens before the next `attached` is unknown. */
 export type DetachedRecord = {
@@ -222,6 +271,56 @@ export type FindingRecord = {
   vm: VmName;
 };
 
+export type Findings = {
+  findings: {
+    /** Epoch and number of the records from which it was concluded. */
+    causes: [number, number][];
+    /** The kind of the finding. */
+    finding: string;
+    /** When it began. Microseconds since the Unix epoch. */
+    from: number;
+    /** Its record. */
+    offset: number;
+    /** Whether it lasted at the end of the window. */
+    open: boolean;
+    /** One sentence for people; empty if the record is kept no longer. */
+    summary: string;
+    /** When it ended; null if it lasted at the end of the window. Microseconds since the Unix epoch. */
+    to: number | null;
+    /** The VM's name. */
+    vm: string;
+  }[];
+  /** The value of `after` for the next entries; null if there are none. */
+  next: number | null;
+};
+
+export type FindingsResponse = Findings;
+
+export type Gaps = {
+  gaps: {
+    /** The details, for people. */
+    detail: string | null;
+    /** The epoch after it; null if the gap lasts. */
+    epoch_after: number | null;
+    /** The epoch before it. */
+    epoch_before: number;
+    /** The last moment that is certain. Microseconds since the Unix epoch. */
+    from: number;
+    /** The record that closed the epoch before it. */
+    offset: number;
+    /** Why the epoch before it closed. */
+    reason: string;
+    /** The first moment that is certain again; null if the gap lasts. Microseconds since the Unix epoch. */
+    to: number | null;
+    /** The VM's name. */
+    vm: string;
+  }[];
+  /** The value of `after` for the next entries; null if there are none. */
+  next: number | null;
+};
+
+export type GapsResponse = Gaps;
+
 export type Health = {
   /** Faults outside the hub's own work; missing if there are none. */
   problems?: {
@@ -267,6 +366,21 @@ export type Hub = {
 
 export type HubResponse = Hub;
 
+/** One VM. */
+export type Lane = {
+  counts: BucketCounts;
+  /** Offset; from; to (null: it had not ended by the end of the window); index of the kind; how many are drawn as one. */
+  findings: ([number | null, number | null, number | null, number | null, number | null])[];
+  /** Spans in which the VM was not watched: from, the last certain moment; to (null: it had not ended by the end of the window); index of the reason; how many are dr… */
+  gaps: ([number | null, number | null, number | null, number | null])[];
+  /** Offset, time and name of each event. Absent where there are more than `marks`. */
+  marks?: ([number | string, number | string, number | string])[];
+  /** From; to (null: it had not ended by the end of the window); index of the state; changes in it. A state that is shorter than a bucket is joined to short ones bes… */
+  states: ([number | null, number | null, number | null, number | null])[];
+  /** The VM's name. */
+  vm: string;
+};
+
 export type LastEvent = {
   /** That of its record. */
   epoch: number;
@@ -282,6 +396,33 @@ export type OpenapiResponse = { [name: string]: unknown };
 
 /** One record of the journal. */
 export type Record = AttachedRecord | EventRecord | FindingRecord | DetachedRecord;
+
+/** A record, with what belongs to it. */
+export type RecordDetail = {
+  after: {
+    /** The nearest record of the same event; of the same kind for other records. */
+    event: number | null;
+    /** The nearest record of the VM. */
+    vm: number | null;
+  };
+  before: {
+    /** The nearest record of the same event; of the same kind for other records. */
+    event: number | null;
+    /** The nearest record of the VM. */
+    vm: number | null;
+  };
+  /** The findings that were concluded from the record. */
+  caused: FindingRecord[];
+  /** The records from which a finding was concluded. */
+  causes: Record[];
+  /** The description of an event for the VM's release; null for other records and for an event that is not in the catalogue. */
+  meaning: EventDescription | null;
+  record: Record;
+};
+
+export type RecordOfVmResponse = RecordDetail;
+
+export type RecordResponse = RecordDetail;
 
 export type Relay = {
   /** Clients that were accepted since the hub started. */
@@ -384,6 +525,46 @@ export type Sink = {
 };
 
 export type SinksResponse = Sink[];
+
+/** The lanes of VMs in a window. */
+export type Timeline = {
+  /** The length of a bucket, in microseconds. */
+  bucket: number;
+  /** The number of buckets. */
+  buckets: number;
+  /** The first offset that is kept. */
+  first: number;
+  /** The offset of the last record. */
+  head: number;
+  /** The journal's own name: the same in every copy. */
+  journal: string | null;
+  /** The kinds of findings that lanes name by their index. */
+  kinds: string[];
+  lanes: Lane[];
+  /** The number of VMs that match. */
+  lanes_total: number;
+  /** The VM of the lane after the last one: the value of `from` for the next lanes. */
+  next: string | null;
+  /** Whether the time for the request ended before all records were counted: ask again with `after` = `read_to`, and add the counts. */
+  partial: boolean;
+  /** The last record that was counted, if `partial`. */
+  read_to?: number;
+  /** The reasons of gaps that lanes name by their index. */
+  reasons: string[];
+  /** The last offset in a sealed segment. */
+  sealed: number;
+  /** The severities, the most urgent first. */
+  severities: string[];
+  /** The begin of the window. If a bucket is a minute or longer, the window is widened to whole minutes. Microseconds since the Unix epoch. */
+  since: number;
+  /** The states that lanes name by their index: run states of QEMU; `ended` and `gone`, if QEMU ended; `unknown`, if the VM was not watched. */
+  states: string[];
+  total: BucketCounts;
+  /** The end of the window. Microseconds since the Unix epoch. */
+  until: number;
+};
+
+export type TimelineResponse = Timeline;
 
 /** A VM in the list. */
 export type Vm = {
