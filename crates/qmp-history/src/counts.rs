@@ -251,7 +251,7 @@ impl<'v> CountVisitor<'v> {
             match facet {
                 Facet::Hour => names.sort_unstable_by(|one, other| one.name.cmp(&other.name)),
                 Facet::Weekday => {
-                    names.sort_by_key(|name| WEEKDAYS.iter().position(|day| **day == *name.name))
+                    names.sort_by_key(|name| WEEKDAYS.iter().position(|day| **day == *name.name));
                 }
                 _ => {
                     names.sort_unstable_by(|one, other| {

@@ -100,7 +100,7 @@ fn release(attached: &Record<'_>) -> Option<Release> {
     let snapshot: Value = serde_json::from_str(snapshot).ok()?;
     let version =
         snapshot.pointer("/greeting/version/qemu").or_else(|| snapshot.pointer("/query-version/qemu"))?;
-    let number = |member: &str| u16::try_from(version.get(member)?.as_u64()?).ok();
+    let number = |member: &str| u32::try_from(version.get(member)?.as_u64()?).ok();
     Some(Release::from_version(number("major")?, number("minor")?, number("micro")?))
 }
 

@@ -196,7 +196,7 @@ fn list(
     match request.sort {
         LaneOrder::Name => {}
         LaneOrder::Activity => {
-            listed.sort_by_key(|(_, id)| Reverse(ranks.vms.get(id).map(|rank| rank.records)))
+            listed.sort_by_key(|(_, id)| Reverse(ranks.vms.get(id).map(|rank| rank.records)));
         }
         LaneOrder::Trouble => listed.sort_by_cached_key(|(_, id)| Reverse(ranks.trouble(*id))),
     }

@@ -191,7 +191,7 @@ fn lanes_are_listed_in_their_order() {
     assert_eq!(names(&trouble).0, "db1 web1 web2");
     let activity = TimelineRequest { sort: LaneOrder::Activity, ..window.clone() };
     assert!(names(&activity).0.ends_with("web1"), "{:?}", names(&activity));
-    let mut panicked = window.clone();
+    let mut panicked = window;
     panicked.scope.query.event = Globs::parse(["GUEST_*"]).expect("a pattern");
     assert_eq!(names(&panicked), ("web1".into(), 1, None));
     let early = request(BEGIN, BEGIN + MINUTE, 60);
@@ -314,8 +314,12 @@ fn gaps_have_their_true_length() {
     let web1 = ("web1".to_owned(), 100, Some(600), "hub stopped".to_owned(), Some(2));
     let web2 = ("web2".to_owned(), 505, None, "overrun".to_owned(), None);
     assert_eq!(ask(None, None, 0, 10), (vec![web1.clone(), web2.clone()], None));
-    assert_eq!(ask(Some(200), Some(300), 0, 10).0, [web1.clone()], "the record that tells is later");
-    assert_eq!(ask(Some(700), None, 0, 10).0, [web2.clone()]);
+    assert_eq!(
+        ask(Some(200), Some(300), 0, 10).0,
+        std::slice::from_ref(&web1),
+        "the record that tells is later"
+    );
+    assert_eq!(ask(Some(700), None, 0, 10).0, std::slice::from_ref(&web2));
     assert_eq!(ask(None, None, 0, 1), (vec![web1], Some(3)));
     assert_eq!(ask(None, None, 3, 1), (vec![web2], None));
 }

@@ -211,7 +211,7 @@ fn instant(name: &str, value: &str) -> Result<UnixMicros, ApiError> {
     }
 }
 
-fn within_limits<T: std::str::FromStr + PartialOrd + std::fmt::Display>(
+fn within_limits<T: Copy + std::str::FromStr + PartialOrd + std::fmt::Display>(
     name: &str,
     value: &str,
     min: T,

@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 use super::error::ApiError;
 use super::state::ApiState;
 use super::{
-    auth, catalogue, checkpoint, detail, events, execute, health, history, json_body, metrics, openapi,
-    page, records, relays, response_memory, sinks, stall, status, vms,
+    auth, catalogue, checkpoint, detail, events, execute, health, history, json_body, metrics, openapi, page,
+    records, relays, response_memory, sinks, stall, status, vms,
 };
 
 pub(super) fn router(api: ApiState) -> Router {

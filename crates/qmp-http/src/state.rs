@@ -123,7 +123,7 @@ impl ApiState {
             vm_states,
             rules,
             ends,
+            None,
         )
-            web_root,
     }
 }

@@ -90,13 +90,12 @@ impl SummaryVisitor for Collect<'_> {
     }
 
     fn change(&mut self, vm: u32, offset: Offset, change: Change<'_>) {
-        let vm = self.names[&vm].clone();
-        apply(&mut self.found, vm, offset.0, change);
+        apply(&mut self.found, &self.names[&vm], offset.0, change);
     }
 }
 
-fn apply(found: &mut Found, vm: String, offset: u64, Change { at, kind }: Change<'_>) {
-    let (tracks, open) = found.held.entry(vm.clone()).or_default();
+fn apply(found: &mut Found, vm: &str, offset: u64, Change { at, kind }: Change<'_>) {
+    let (tracks, open) = found.held.entry(vm.to_owned()).or_default();
     match kind {
         ChangeKind::Set { track, word } => drop(tracks.insert(track.number(), (offset, word.to_string()))),
         ChangeKind::Open { word } => {
@@ -119,7 +118,7 @@ fn naive(records: &[Record<'static>], (since, until): (i64, i64), precision: i64
         let class = WORDS.digest(record.received, &record.body, &mut changes);
         let offset = record.offset.expect("of a journal").0;
         for change in changes {
-            apply(&mut found, record.vm.to_string(), offset, change);
+            apply(&mut found, &record.vm, offset, change);
         }
         if (since..until).contains(&record.received.0) {
             let name = match &record.body {

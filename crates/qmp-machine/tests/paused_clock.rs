@@ -9,7 +9,7 @@ use std::{
 
 use qmp_client::{
     Address, ByteStream, ConnectConfig, ConnectError, Dial, DialFuture, EventItem, Events, ExecuteError,
-    FollowConfig, FollowItem, Monitor,
+    FollowConfig, FollowItem, MonitorClient,
 };
 use qmp_machine::{
     Action, ClockHold, Machine, MachineClock, MachineConfig, MemoryMachine, MemoryStream,
@@ -34,7 +34,7 @@ fn start() -> MemoryMachine {
 }
 
 /// Attaches a client to a machine in memory.
-async fn attach(stream: MemoryStream) -> (Monitor, Events) {
+async fn attach(stream: MemoryStream) -> (MonitorClient, Events) {
     let address = "unix:/in/memory".parse().unwrap();
     qmp_client::connect_stream(stream, &address, &ConnectConfig::default()).await.unwrap()
 }

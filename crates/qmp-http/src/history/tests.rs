@@ -120,7 +120,8 @@ async fn timeline_has_states_gaps_findings_and_marks() {
     let at = |seconds: i64| json!(BEGIN + seconds * SECOND);
     let state = |index: usize, word: &str| {
         let state = &lane["states"][index];
-        let named = &found["states"][state[2].as_u64().expect("an index") as usize];
+        let named =
+            &found["states"][usize::try_from(state[2].as_u64().expect("an index")).expect("an index")];
         assert_eq!(named, word, "{lane}");
         (state[0].clone(), state[1].clone())
     };

@@ -190,7 +190,8 @@ mod tests {
         /// Cut or changed counts never panic.
         #[test]
         fn damaged_counts_never_panic(cells in cells(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let mut bytes = write_counts(&mut cells.clone());
+            let mut cells = cells;
+            let mut bytes = write_counts(&mut cells);
             let at = at.index(bytes.len());
             let _ = read_counts(&bytes[..at], |_| true, |_| ());
             bytes[at] = byte;
