@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -278,6 +280,7 @@ fn demo_shows_events_at_once_and_takes_commands() {
     let home = directory();
     let begin = Instant::now();
     let demo = Process::start(home.path(), &["serve", "--demo"]);
+    let page = demo.wait_for("http://127.0.0.1:");
     let journal = demo.wait_for("journal");
     let journal = Path::new(journal.split_whitespace().nth(1).unwrap()).to_owned();
     assert!(journal.exists(), "{journal:?}");
@@ -287,6 +290,13 @@ fn demo_shows_events_at_once_and_takes_commands() {
     line_with(&demo.stdout, "\"kind\":\"event\"");
     // The aim is one second; a machine that runs many tests at once needs more.
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+
+    let port = page.split(['/', ' ']).find(|part| part.starts_with("127.0.0.1:")).unwrap();
+    let mut page = TcpStream::connect(port).unwrap();
+    page.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut document = String::new();
+    page.read_to_string(&mut document).unwrap();
+    assert!(document.starts_with("HTTP/1.1 200 OK") && document.contains("/assets/app-"), "{document}");
 
     let tail = Process::start(home.path(), &["tail", "web1"]);
     let stopped = run(home.path(), &["exec", "web1", "x-guest-reset"]);

@@ -173,6 +173,9 @@ impl Serve {
         let mut config = DaemonConfig::assemble(file, command_line).map_err(|error| self.wrong(&error))?;
         config.findings &= !self.no_findings;
         config.web_root.clone_from(&self.web_root);
+        if demo.is_some() {
+            demo::add_page(&mut config);
+        }
         if config.attach.is_empty() && config.discover.is_empty() {
             let failure = match &self.config {
                 None => Failure::usage("there is no VM to attach"),

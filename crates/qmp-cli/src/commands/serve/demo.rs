@@ -1,10 +1,11 @@
 //! `qmp serve --demo`: a hub with emulated machines that play the built-in scripts.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use qmp_client::Address;
 use qmp_daemon::{Daemon, DaemonConfig, DaemonError};
-use qmp_http::{HttpEndpoint, ListenError};
+use qmp_http::{HttpAddress, HttpEndpoint, ListenError};
 use qmp_hub::VmName;
 use qmp_journal::{Journal, Query};
 use qmp_machine::MachineConfig;
@@ -101,10 +102,20 @@ impl Demo {
             // Errors of credentials are returned: the hub must not serve without those that were configured.
             Err(DaemonError::Listen(error)) if !matches!(error, ListenError::Credentials { .. }) => {
                 let http = HttpEndpoint::unix(self.directory.path().join("hub.sock"));
-                Daemon::start(DaemonConfig { http: vec![http], ..config }).await
+                let mut config = DaemonConfig { http: vec![http], ..config };
+                add_page(&mut config);
+                Daemon::start(config).await
             }
             started => started,
         }
+    }
+}
+
+/// Adds a free port of this host for the page, unless a port is configured. It permits reading only.
+pub fn add_page(config: &mut DaemonConfig) {
+    let free_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    if !config.http.iter().any(|endpoint| matches!(endpoint.address(), HttpAddress::Tcp(_))) {
+        config.http.extend(HttpEndpoint::new(HttpAddress::Tcp(free_port), None, None));
     }
 }
 

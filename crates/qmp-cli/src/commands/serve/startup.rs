@@ -1,7 +1,7 @@
 //! The text that is printed when a hub is started by hand.
 
 use qmp_client::Address;
-use qmp_http::HttpEndpoint;
+use qmp_http::{HttpAddress, HttpEndpoint};
 use qmp_hub::VmName;
 use qmp_hub::relay::RelayStatus;
 
@@ -26,6 +26,9 @@ impl StartupText<'_> {
         let mut text = format!("{} {}\n", palette.bold("qmp hub"), env!("CARGO_PKG_VERSION"));
         let mut line =
             |name: &str, value: &str| text += &format!("  {}{value}\n", palette.dim(format!("{name:<9}")));
+        for page in self.http.iter().filter_map(page) {
+            line("page", &page);
+        }
         line("journal", &self.journal.display().to_string());
         for address in self.http {
             let token = if address.token_file().is_some() { "  with a token" } else { "" };
@@ -88,6 +91,14 @@ impl StartupText<'_> {
     }
 }
 
+/// The address of the page for a browser of this host, which needs a port without TLS.
+fn page(endpoint: &HttpEndpoint) -> Option<String> {
+    match endpoint.address() {
+        HttpAddress::Tcp(port) if endpoint.tls().is_none() => Some(format!("http://{port}/")),
+        _ => None,
+    }
+}
+
 /// The address for clients: the certificate determines the name of the host.
 fn anywhere(endpoint: &HttpEndpoint) -> String {
     let address = endpoint.to_string();
@@ -127,6 +138,7 @@ mod tests {
         };
         insta::assert_snapshot!(text(&http), @r##"
 qmp hub 0.1.0
+  page     http://127.0.0.1:80/
   journal  /var/j.db
   serving  unix:/run/h.sock
   serving  tcp:127.0.0.1:80
@@ -145,6 +157,7 @@ Ctrl-C stops the hub.
 "##);
         insta::assert_snapshot!(text(&http[1..]), @r##"
 qmp hub 0.1.0
+  page     http://127.0.0.1:80/
   journal  /var/j.db
   serving  tcp:127.0.0.1:80
   vm       web1  unix:/run/web1.sock
