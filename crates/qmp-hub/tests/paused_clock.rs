@@ -76,6 +76,7 @@ async fn monitor_in_memory_attaches_falls_silent_detaches_and_reconnects() {
     advance(5).await;
     drop(monitor);
     assert_eq!(records.next().await, "85 detached: peer closed, certain until 85");
+    assert_eq!(records.next().await, "85 why-ended");
 
     // No epoch is open, so that the hub stops without any timer.
     hub.stop().await;
