@@ -1,4 +1,4 @@
-//! Whatever a client sends: no panic, everything that is answered is one line of ASCII, and nothing is kept that is not
+//! Any input of a client: no panic, everything that is answered is one line of ASCII, and nothing is kept that is not
 //! the beginning of a message. The first byte chooses a release and where the input is cut.
 //!
 //! `cargo +nightly fuzz run server_input`

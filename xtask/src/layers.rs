@@ -64,7 +64,7 @@ struct Exemptions {
     /// By both names: a dependency that points up, such as `qmp-hub qmp-sinks`.
     upward_dependencies: BTreeMap<String, String>,
     /// By crate: its modules are not in order yet.
-    unordered_crates: BTreeMap<String, Unordered>,
+    unordered_crates: BTreeMap<String, UnorderedCrate>,
     /// By module, such as `qmp-findings::why`.
     upward_modules: BTreeMap<String, String>,
     /// By path.
@@ -76,7 +76,7 @@ struct Exemptions {
 /// A crate whose modules import in both directions.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Unordered {
+struct UnorderedCrate {
     /// Imports that point up; there may be fewer.
     imports_max: usize,
     #[expect(dead_code, reason = "for readers of the file")]

@@ -21,7 +21,7 @@ pub struct Commander {
     timeout: Option<Duration>,
 }
 
-/// What all clones of one [`Commander`] share: with the last of them, the queue has no senders.
+/// The state that all clones of one [`Commander`] share: with the last of them, the queue has no senders.
 #[derive(Debug)]
 struct Handle {
     queue: Arc<CommandQueue>,

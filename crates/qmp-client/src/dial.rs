@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use qmp_host::{Family, Inherited, InheritedError, Share, connect_unix, take};
+use qmp_host::{Family, InheritedError, InheritedSocket, Share, connect_unix, take};
 use qmp_wire::Address;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
@@ -160,7 +160,7 @@ impl Dialer {
     }
 }
 
-fn adopt(inherited: Inherited) -> io::Result<Socket> {
+fn adopt(inherited: InheritedSocket) -> io::Result<Socket> {
     match inherited.family {
         Family::Unix => {
             let stream = std::os::unix::net::UnixStream::from(inherited.socket);

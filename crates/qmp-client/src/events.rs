@@ -12,7 +12,7 @@ use futures_core::Stream;
 use qmp_wire::{RawEvent, Timestamp};
 
 use crate::close_reason::CloseReason;
-use crate::item_queue::{ItemReceiver, ItemSender, Received, item_queue};
+use crate::item_queue::{ItemReceiver, ItemSender, QueueItem, item_queue};
 
 /// Most events kept for a reader that falls behind: five minutes of the fastest storm that a QEMU was seen to emit
 /// (MIGRATION_PASS, about 300 a second).
@@ -37,7 +37,7 @@ pub struct ReceivedEvent {
     pub received_at: SystemTime,
 }
 
-/// What [`Events::next`] yields.
+/// An item of [`Events::next`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventItem {
@@ -129,11 +129,11 @@ impl Stream for Events {
     }
 }
 
-impl From<Received<EventItem>> for EventItem {
-    fn from(received: Received<Self>) -> Self {
+impl From<QueueItem<EventItem>> for EventItem {
+    fn from(received: QueueItem<Self>) -> Self {
         match received {
-            Received::Item(item) => item,
-            Received::Missed(missed) => Self::Lagged { missed },
+            QueueItem::Item(item) => item,
+            QueueItem::Missed(missed) => Self::Lagged { missed },
         }
     }
 }

@@ -74,7 +74,7 @@ pub struct Follow {
     replies: VecDeque<PendingReply>,
     /// The reply to a probe was read and not yet yielded.
     probe_reply: Option<ProbeReply>,
-    /// What the owner borrows until the next call.
+    /// The value that the owner borrows until the next call.
     lent: Option<Box<StepContent>>,
     lent_event: Option<ReceivedEvent>,
 }
@@ -94,7 +94,7 @@ enum State {
 /// The dialler, and the connection that it made.
 type DialResult = (Dialer, Result<NewConnection, ConnectError>);
 
-/// What a [`Step`] refers to.
+/// The subject of a [`Step`].
 enum StepContent {
     Snapshot { text: Box<str>, version: Option<Version> },
     Error(ConnectError),

@@ -14,10 +14,10 @@ use crate::commander::Commander;
 use crate::connect_error::ConnectError;
 use crate::events::{QUEUE_MAX_BYTES, QUEUE_MAX_EVENTS, ReceivedEvent};
 use crate::follow::{Follow, FollowConfig, FollowEvent, follow};
-use crate::item_queue::{ItemReceiver, ItemSender, Received, item_queue};
+use crate::item_queue::{ItemReceiver, ItemSender, QueueItem, item_queue};
 use crate::limits::EVENT_OVERHEAD_BYTES;
 
-/// What a [`FollowStream`] yields.
+/// An item of a [`FollowStream`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FollowItem {
@@ -144,11 +144,11 @@ impl Drop for FollowStream {
     }
 }
 
-impl From<Received<FollowItem>> for FollowItem {
-    fn from(received: Received<Self>) -> Self {
+impl From<QueueItem<FollowItem>> for FollowItem {
+    fn from(received: QueueItem<Self>) -> Self {
         match received {
-            Received::Item(item) => item,
-            Received::Missed(missed) => Self::Lagged { missed },
+            QueueItem::Item(item) => item,
+            QueueItem::Missed(missed) => Self::Lagged { missed },
         }
     }
 }

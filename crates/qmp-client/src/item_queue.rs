@@ -19,9 +19,9 @@ pub(crate) struct ItemSender<T> {
     queue: Arc<ItemQueue<T>>,
 }
 
-/// What the queue yields.
+/// An entry of the queue.
 #[derive(Debug)]
-pub(crate) enum Received<T> {
+pub(crate) enum QueueItem<T> {
     Item(T),
     /// So many items were dropped here.
     Missed(u64),
@@ -69,12 +69,12 @@ pub(crate) fn item_queue<T>(max_items: usize, max_bytes: usize) -> (ItemSender<T
 
 impl<T> ItemReceiver<T> {
     /// The next item if there is one already.
-    pub(crate) fn try_next(&mut self) -> Option<Received<T>> {
+    pub(crate) fn try_next(&mut self) -> Option<QueueItem<T>> {
         self.queue.lock().next()
     }
 
     /// The next item; `None` after the last one.
-    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Received<T>>> {
+    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<QueueItem<T>>> {
         let mut state = self.queue.lock();
         match state.next() {
             Some(item) => Poll::Ready(Some(item)),
@@ -167,14 +167,14 @@ impl<T> ItemQueue<T> {
 
 impl<T> ItemQueueState<T> {
     /// The dropped items were the oldest, so the gap comes before the items that are left.
-    fn next(&mut self) -> Option<Received<T>> {
+    fn next(&mut self) -> Option<QueueItem<T>> {
         if self.missed > 0 {
-            return Some(Received::Missed(std::mem::take(&mut self.missed)));
+            return Some(QueueItem::Missed(std::mem::take(&mut self.missed)));
         }
         if let Some((item, bytes)) = self.items.pop_front() {
             self.bytes -= bytes;
-            return Some(Received::Item(item));
+            return Some(QueueItem::Item(item));
         }
-        self.last.take().map(Received::Item)
+        self.last.take().map(QueueItem::Item)
     }
 }

@@ -17,7 +17,7 @@ const JOB_QUERY_INTERVAL: Duration = Duration::from_secs(1);
 /// The shortest pause between two queries, so that a storm of events causes no storm of queries.
 const JOB_QUERY_PAUSE: Duration = Duration::from_millis(20);
 
-/// What a wait for a job found.
+/// The result of waiting for a job.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum JobEnd {

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use qmp_host::{Family, Inherited, SocketError, SocketFile, listen_unix_unlocked};
+use qmp_host::{Family, InheritedSocket, SocketError, SocketFile, listen_unix_unlocked};
 use qmp_wire::Address;
 use tokio::net::{TcpListener, UnixListener};
 
@@ -28,7 +28,7 @@ impl Listener {
     /// Listens at a path; a stale socket file is replaced.
     pub(crate) async fn bind_unix(path: &Path, address: &Address) -> Result<Self, ConnectError> {
         let (socket, file) = listen_unix_unlocked(path, BACKLOG).await.map_err(|error| match error {
-            SocketError::Taken { .. } => ConnectError::InUse { address: address.clone() },
+            SocketError::InUse { .. } => ConnectError::InUse { address: address.clone() },
             SocketError::NotASocket { path } => ConnectError::NotASocket { path },
             SocketError::NameTooLong { path, limit_bytes } => ConnectError::NameTooLong { path, limit_bytes },
             SocketError::Bind { error, .. } => {
@@ -56,7 +56,7 @@ impl Listener {
     }
 
     /// Adopts an inherited listening socket.
-    pub(crate) fn from_inherited(inherited: Inherited) -> io::Result<Self> {
+    pub(crate) fn from_inherited(inherited: InheritedSocket) -> io::Result<Self> {
         match inherited.family {
             Family::Unix => {
                 let listener = std::os::unix::net::UnixListener::from(inherited.socket);

@@ -1,4 +1,4 @@
-//! What the API guidelines ask of every public type: `Send`, `Sync` and `Debug`, checked when this file is compiled.
+//! The traits of every public type by the API guidelines: `Send`, `Sync` and `Debug`, checked when this file is compiled.
 
 use std::error::Error;
 use std::fmt::Debug;

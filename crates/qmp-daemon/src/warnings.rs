@@ -72,9 +72,9 @@ fn journal_warning(path: &Path) -> Option<String> {
         // The hub upgrades an older journal, and creates a missing one.
         Err(JournalError::OlderFormat { .. }) | Ok(_) => {
             let writable = [path, directory_of(path)].into_iter().all(may_write);
-            let who = permissions::this_user();
+            let user = permissions::this_user();
             (!writable).then(|| {
-                format!("the journal {} or its directory cannot be written by {who}", path.display())
+                format!("the journal {} or its directory cannot be written by {user}", path.display())
             })
         }
         Err(JournalError::Missing { .. }) => {

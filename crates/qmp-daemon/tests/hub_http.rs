@@ -334,7 +334,7 @@ async fn second_hub_at_a_socket_or_journal_is_refused() {
     let mut second = config(home.path(), &[]);
     second.journal = home.path().join("second.db");
     let error = Daemon::start(second.clone()).await.expect_err("a socket in use");
-    assert!(matches!(error, DaemonError::Listen(ListenError::Socket(SocketError::Taken { .. }))), "{error}");
+    assert!(matches!(error, DaemonError::Listen(ListenError::Socket(SocketError::InUse { .. }))), "{error}");
     let expected = format!("another hub is serving at unix:{}", home.path().join("hub.sock").display());
     assert!(error.to_string().starts_with(&expected), "{error}");
 

@@ -10,7 +10,7 @@ use qmp_wire::{Offset, UnixMicros};
 use serde::Serialize;
 
 use crate::interner::Interner;
-use crate::reading::{Wanted, read};
+use crate::reading::{RequestedContent, read};
 use crate::selection::Selection;
 use crate::severity::Severity;
 use crate::window::{MINUTE, Scope, Window};
@@ -59,7 +59,7 @@ impl Facet {
     }
 }
 
-/// What to count.
+/// The selection and grouping of a count.
 #[derive(Clone, Debug)]
 pub struct CountsRequest {
     /// Which records.
@@ -149,7 +149,7 @@ pub fn counts(reader: &Reader, request: &CountsRequest, now: UnixMicros) -> Resu
     let changes = if has(Facet::Finding) { selection.vm_selection() } else { VmSelection::None };
     let needs_vms = has(Facet::Vm) || !selection.has_every_vm;
     let counts = if needs_vms { selection.vm_selection() } else { VmSelection::None };
-    let wanted = Wanted { together: !needs_vms, counts, changes };
+    let wanted = RequestedContent { together: !needs_vms, counts, changes };
     let mut visitor = CountVisitor::new(request, &selection, &window);
     let SummaryRead { first, sealed, head, read_to, is_sealed } =
         read(reader, scope, &window, &selection, wanted, &mut visitor)?;

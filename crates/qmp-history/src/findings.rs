@@ -7,7 +7,7 @@ use qmp_wire::{Body, Causes, Offset, UnixMicros};
 use serde::Serialize;
 
 use crate::fold::{FindingSpan, VmFold, Words};
-use crate::reading::{Wanted, read};
+use crate::reading::{RequestedContent, read};
 use crate::selection::Selection;
 use crate::window::{Scope, Window};
 
@@ -82,7 +82,8 @@ pub fn findings(
     let mut window = Window::of(reader, &scope, now, 1)?;
     (window.since, window.until) =
         (since.map_or(window.since, |since| since.0), until.map_or(i64::MAX, |until| until.0));
-    let wanted = Wanted { together: false, counts: VmSelection::None, changes: selection.vm_selection() };
+    let wanted =
+        RequestedContent { together: false, counts: VmSelection::None, changes: selection.vm_selection() };
     let mut visitor = FindingVisitor { window: &window, words: Words::default(), vms: HashMap::new() };
     read(reader, &scope, &window, &selection, wanted, &mut visitor)?;
     let FindingVisitor { words, vms, .. } = visitor;

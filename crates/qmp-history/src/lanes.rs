@@ -17,7 +17,7 @@ const SEVERITIES: usize = Severity::ALL.len();
 /// Numbers of records by severity and bucket: only those above 0.
 pub type BucketCounts = BTreeMap<&'static str, Vec<(u32, u32)>>;
 
-/// What happened to one VM.
+/// The history of one VM.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Lane {
     /// Its name.

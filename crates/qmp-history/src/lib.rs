@@ -1,4 +1,4 @@
-//! What happened over time: states, gaps, findings and counts of VMs, read from a journal.
+//! History: states, gaps, findings and counts of VMs, read from a journal.
 //!
 //! The journal keeps a summary of each segment and does not know what is in it. This crate does: [`DIGEST`] derives the
 //! words of the summaries from records when a journal is written, and the functions here read them.

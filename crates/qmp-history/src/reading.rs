@@ -18,9 +18,9 @@ const SEARCHED_RECORDS: u64 = 32_768;
 /// Records of one batch.
 const BATCH_RECORDS: usize = 1_000;
 
-/// What is wanted of a window.
+/// The content requested of a window.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'w> {
+pub(crate) struct RequestedContent<'w> {
     /// Whether the counts of all VMs together are wanted.
     pub(crate) together: bool,
     pub(crate) counts: VmSelection<'w>,
@@ -33,11 +33,11 @@ pub(crate) fn read<V: SummaryVisitor>(
     scope: &Scope,
     window: &Window,
     selection: &Selection,
-    wanted: Wanted<'_>,
+    wanted: RequestedContent<'_>,
     visitor: &mut V,
 ) -> Result<SummaryRead, JournalError> {
     let has_condition = !scope.query.where_.is_empty();
-    let Wanted { together, counts, changes } = wanted;
+    let RequestedContent { together, counts, changes } = wanted;
     let request = SummaryRequest {
         digest: DIGEST,
         since: UnixMicros(window.since),
@@ -62,7 +62,7 @@ fn search<V: SummaryVisitor>(
     scope: &Scope,
     window: &Window,
     selection: &Selection,
-    wanted: Wanted<'_>,
+    wanted: RequestedContent<'_>,
     visitor: &mut V,
 ) -> Result<Option<Offset>, JournalError> {
     let (since, until) = (UnixMicros(window.since), UnixMicros(window.until));

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::fold::{VmFold, Words};
 use crate::lanes::{BucketCounts, Lane, LaneVisitor, Tally};
 use crate::marks;
-use crate::reading::{Wanted, read};
+use crate::reading::{RequestedContent, read};
 use crate::selection::Selection;
 use crate::severity::Severity;
 use crate::window::{Scope, Window};
@@ -26,13 +26,13 @@ pub enum LaneOrder {
     /// By name.
     #[default]
     Name,
-    /// Those that need an operator first, then by errors and warnings.
+    /// VMs that need an operator first, then by errors and warnings.
     Trouble,
     /// Those with the most records first.
     Activity,
 }
 
-/// What to show.
+/// The selection of a timeline.
 #[derive(Clone, Debug)]
 pub struct TimelineRequest {
     /// Which records.
@@ -123,7 +123,7 @@ pub fn timeline(
     let ids: HashSet<u32> = lanes.iter().map(|(_, id)| *id).collect();
     let of_lanes = VmSelection::These(&ids);
     let counts = if selection.has_every_vm { of_lanes } else { selection.vm_selection() };
-    let wanted = Wanted { together: selection.has_every_vm, counts, changes: of_lanes };
+    let wanted = RequestedContent { together: selection.has_every_vm, counts, changes: of_lanes };
     let mut visitor = LaneVisitor::new(&selection, &window, lanes, request.marks);
     let read = read(reader, scope, &window, &selection, wanted, &mut visitor)?;
     let marks = match window.is_exact {
@@ -185,7 +185,7 @@ fn list(
     let every = selection.vm_selection();
     let has_order_of_trouble = request.sort == LaneOrder::Trouble;
     let changes = if has_order_of_trouble { every } else { VmSelection::None };
-    let wanted = Wanted { together: false, counts: every, changes };
+    let wanted = RequestedContent { together: false, counts: every, changes };
     let mut ranks =
         RankVisitor { selection, window, vms: HashMap::new(), words: Words::default(), last: None };
     read(reader, &request.scope, window, selection, wanted, &mut ranks)?;
@@ -231,7 +231,7 @@ fn is_removed(reader: &Reader, closed: Offset) -> Result<bool, JournalError> {
         .is_some_and(|record| matches!(record.body, Body::Detached { reason: DetachReason::Removed, .. })))
 }
 
-/// What decides about the order of a VM.
+/// The key by which VMs are ordered.
 #[derive(Debug)]
 struct Rank {
     records: u64,

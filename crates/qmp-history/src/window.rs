@@ -18,7 +18,7 @@ pub const SETTLED_AFTER: Duration = Duration::from_secs(15 * 60);
 /// 100 ms.
 const EXACT_SEGMENTS_MAX: u64 = 8;
 
-/// What a request is about: which records, and how long to read.
+/// The range of a request: its records, and the time budget.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// Which records. Its times are those of the window; without them, the window is all of the journal.

@@ -275,7 +275,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a VM sends, there are words of it.
+        /// Every record has words.
         #[test]
         fn hostile_data_never_panics(kind in prop::sample::select(qmp_findings::KINDS.to_vec()), data in ".*", number in any::<f64>()) {
             let texts = [data, format!("{{\"duration_seconds\":{number:e},\"span_seconds\":{number:e}}}")];

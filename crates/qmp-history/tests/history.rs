@@ -19,13 +19,13 @@ const HOUR: i64 = 60 * MINUTE;
 const BEGIN: i64 = 1_767_312_000_000_000;
 
 /// A journal in a directory of its own.
-struct Written {
+struct WrittenJournal {
     _home: TempDir,
     path: PathBuf,
     journal: Journal,
 }
 
-impl Written {
+impl WrittenJournal {
     fn new(segment_records: u64) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("journal.db");
@@ -121,7 +121,7 @@ fn gaps_of(timeline: &Timeline, lane: usize) -> Vec<(i64, Option<i64>, &str, u32
 #[test]
 fn states_and_gaps_follow_the_records() {
     for segment_records in [2, 5, 1_000] {
-        let written = Written::new(segment_records);
+        let written = WrittenJournal::new(segment_records);
         let at = |seconds: i64| BEGIN + seconds * SECOND;
         written.append(&[
             attached("web1", at(0), "running"),
@@ -162,7 +162,7 @@ fn states_and_gaps_follow_the_records() {
 /// is asked for.
 #[test]
 fn lanes_are_listed_in_their_order() {
-    let written = Written::new(4);
+    let written = WrittenJournal::new(4);
     written.append(&[
         attached("db1", BEGIN, "running"),
         attached("gone1", BEGIN, "running"),
@@ -201,7 +201,7 @@ fn lanes_are_listed_in_their_order() {
 /// A flap that is shorter than a bucket is drawn, and counted.
 #[test]
 fn flap_shorter_than_a_bucket_is_not_dropped() {
-    let written = Written::new(7);
+    let written = WrittenJournal::new(7);
     let mut drafts = vec![attached("web1", BEGIN, "running")];
     for flap in 0..20 {
         drafts.push(event("web1", BEGIN + HOUR + flap * 2_000, "STOP"));
@@ -220,7 +220,7 @@ fn flap_shorter_than_a_bucket_is_not_dropped() {
 #[test]
 fn findings_are_intervals() {
     for segment_records in [3, 1_000] {
-        let written = Written::new(segment_records);
+        let written = WrittenJournal::new(segment_records);
         let at = |seconds: i64| BEGIN + seconds * SECOND;
         written.append(&[
             attached("web1", at(0), "running"),
@@ -277,10 +277,10 @@ fn findings_are_intervals() {
     }
 }
 
-/// Gaps have the length that nobody watched, and come in pages.
+/// Gaps have the length of the time without a monitor, and come in pages.
 #[test]
 fn gaps_have_their_true_length() {
-    let written = Written::new(3);
+    let written = WrittenJournal::new(3);
     let at = |seconds: i64| BEGIN + seconds * SECOND;
     written.append(&[
         attached("web1", at(0), "running"),
@@ -327,7 +327,7 @@ fn gaps_have_their_true_length() {
 /// A record is shown with what caused it, what it caused, and its neighbours.
 #[test]
 fn detail_has_causes_and_effects() {
-    let written = Written::new(4);
+    let written = WrittenJournal::new(4);
     let mut drafts = vec![attached("web1", BEGIN, "running"), attached("web2", BEGIN, "running")];
     drafts.extend((0..20).map(|index| event("web2", BEGIN + index, "RTC_CHANGE")));
     drafts.extend([
@@ -399,7 +399,7 @@ proptest! {
         since in 0_i64..20,
         minutes in 1_i64..30,
     ) {
-        let written = Written::new(segment_records);
+        let written = WrittenJournal::new(segment_records);
         written.append(&["web1", "web2", "db1"].map(|vm| attached(vm, BEGIN, "running")));
         written.append(&drafts);
         let reader = written.reader();

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_monitor_is_asked_ever_more_rarely() {
+    fn delay_of_monitor_in_use_grows() {
         let mut backoff = Backoff::new(FIRST_DELAY, LOCAL_MAX_DELAY, 7);
         let mut delay = || backoff.next_delay_between(TAKEN_FIRST_DELAY, TAKEN_MAX_DELAY);
         assert!(delay() >= TAKEN_FIRST_DELAY * 3 / 4);

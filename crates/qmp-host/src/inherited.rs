@@ -40,7 +40,7 @@ pub enum InheritedError {
 
 /// A socket inherited from the parent process.
 #[derive(Debug)]
-pub struct Inherited {
+pub struct InheritedSocket {
     /// The socket; close-on-exec from then on.
     pub socket: OwnedFd,
     /// The address family.
@@ -66,7 +66,7 @@ static TAKING: Mutex<()> = Mutex::new(());
 /// # Errors
 ///
 /// Any [`InheritedError`] but `Connected` and `NotListening`.
-pub fn take(number: RawFd) -> Result<Inherited, InheritedError> {
+pub fn take(number: RawFd) -> Result<InheritedSocket, InheritedError> {
     let _taking = lock(&TAKING);
     if number < 0 {
         return Err(InheritedError::NotOpen);
@@ -84,7 +84,7 @@ pub fn take(number: RawFd) -> Result<Inherited, InheritedError> {
     // SAFETY: the descriptor is open, it is a socket, and it was inherited, so no code in this process owns it; from
     // here on it is close-on-exec, so it cannot be taken again.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
-    Ok(Inherited { socket, family, listening })
+    Ok(InheritedSocket { socket, family, listening })
 }
 
 /// An inherited listening socket.
@@ -103,7 +103,7 @@ impl InheritedListener {
     ///
     /// Any [`InheritedError`] but `NotListening`.
     pub fn take(number: RawFd) -> Result<Self, InheritedError> {
-        let Inherited { socket, family, listening } = take(number)?;
+        let InheritedSocket { socket, family, listening } = take(number)?;
         match (listening, family) {
             (false, _) => Err(InheritedError::Connected),
             (true, Family::Unix) => Ok(Self::Unix(socket.into())),

@@ -24,7 +24,7 @@ mod inherited;
 mod peer;
 pub mod poller;
 pub mod process;
-mod rarely;
+mod log_limit;
 mod text_file;
 
 #[cfg(feature = "net")]
@@ -50,12 +50,12 @@ pub use budget::{Budget, Share};
 pub use duties::{Duties, ends_after, join_all};
 #[cfg(target_os = "linux")]
 pub use exit_status::exit_status;
-pub use inherited::{Family, Inherited, InheritedError, InheritedListener, address_family, take};
+pub use inherited::{Family, InheritedError, InheritedListener, InheritedSocket, address_family, take};
 pub use lock::lock;
+pub use log_limit::LogLimit;
 #[cfg(feature = "tracing")]
 pub use open_files::{FILES_OF_A_SOCKET, HTTP_SPARE_MAX, OpenFiles, journal_connections_max};
 pub use peer::{PeerCredentials, peer_credentials};
-pub use rarely::Rarely;
 #[cfg(feature = "net")]
 pub use socket_path::{SOCKET_PATH_MAX_BYTES, SocketPath, connect_unix};
 pub use text_file::read_text;

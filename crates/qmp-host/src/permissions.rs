@@ -14,9 +14,9 @@ pub fn this_user() -> String {
 /// Returns the reason why `directory` is not writable, and a correction.
 #[must_use]
 pub fn not_writable(directory: &Path) -> String {
-    let who = this_user();
+    let user = this_user();
     format!(
-        "{} ({}) cannot be written by {who}; make it writable, or choose another",
+        "{} ({}) cannot be written by {user}; make it writable, or choose another",
         directory.display(),
         owned(directory)
     )
@@ -33,7 +33,7 @@ pub fn refused_socket(path: &Path) -> String {
 /// socket, or a directory above).
 #[must_use]
 pub fn refused(path: &Path, place: &Path) -> String {
-    let who = this_user();
+    let user = this_user();
     let group = std::fs::metadata(place).ok().map(|found| named("group", found.gid(), "/etc/group"));
     let join = match group {
         Some(group) if has_group_rights(place) => format!("add this user to {group}, "),
@@ -41,7 +41,7 @@ pub fn refused(path: &Path, place: &Path) -> String {
     };
     let at = if path == place { String::new() } else { format!(" in {}", place.display()) };
     format!(
-        "no permission for {}{at} ({}): the hub runs as {who}; {join}give it access with setfacl, or run the hub as the \
+        "no permission for {}{at} ({}): the hub runs as {user}; {join}give it access with setfacl, or run the hub as the \
          socket's owner",
         path.display(),
         owned(place)

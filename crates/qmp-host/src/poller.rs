@@ -12,7 +12,7 @@ mod system;
 #[path = "poller/portable.rs"]
 mod system;
 
-pub use system::{Poller, Waker, Watched};
+pub use system::{PollRegistration, Poller, Waker};
 
 /// Maximum number of sockets reported by one wait.
 const READY_MAX: usize = 256;
@@ -48,7 +48,7 @@ pub struct Ready {
     pub closed: bool,
 }
 
-impl Watched {
+impl PollRegistration {
     /// Changes the conditions, by a system call only if they differ.
     ///
     /// # Errors
@@ -70,8 +70,8 @@ impl Watched {
     }
 }
 
-impl From<Watched> for OwnedFd {
-    fn from(watched: Watched) -> Self {
+impl From<PollRegistration> for OwnedFd {
+    fn from(watched: PollRegistration) -> Self {
         watched.into_socket()
     }
 }

@@ -60,7 +60,7 @@ pub struct Portion {
 
 /// A text with the memory that it takes.
 #[derive(Debug)]
-pub struct Charged<T> {
+pub struct ChargedText<T> {
     text: T,
     _portion: Portion,
 }
@@ -143,7 +143,7 @@ impl ReaderMemory {
         recipient
     }
 
-    /// What readers that wait may use.
+    /// The limit for readers that wait.
     fn for_waiting(&self) -> usize {
         self.max() - self.max() / KEPT_ONE_IN
     }
@@ -183,9 +183,9 @@ impl Portion {
     }
 
     /// The text that takes this memory.
-    pub fn of<T: AsRef<[u8]>>(mut self, text: T) -> Charged<T> {
+    pub fn of<T: AsRef<[u8]>>(mut self, text: T) -> ChargedText<T> {
         self.set(text.as_ref().len());
-        Charged { text, _portion: self }
+        ChargedText { text, _portion: self }
     }
 }
 
@@ -196,7 +196,7 @@ impl Drop for Portion {
     }
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Charged<T> {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for ChargedText<T> {
     fn as_ref(&self) -> &[u8] {
         self.text.as_ref()
     }

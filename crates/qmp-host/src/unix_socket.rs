@@ -34,7 +34,7 @@ pub struct SocketFile {
 pub enum SocketError {
     /// Another process already serves there.
     #[error("another hub is serving at unix:{}; stop it, or serve at another address", path.display())]
-    Taken {
+    InUse {
         /// The path.
         path: PathBuf,
     },
@@ -230,7 +230,7 @@ async fn is_served(path: &Path) -> bool {
 }
 
 fn taken(path: &Path) -> SocketError {
-    SocketError::Taken { path: path.into() }
+    SocketError::InUse { path: path.into() }
 }
 
 fn open_path(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {

@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use qmp_host::{Budget, HTTP_SPARE_MAX, Rarely};
+use qmp_host::{Budget, HTTP_SPARE_MAX, LogLimit};
 use qmp_hub::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -79,12 +79,12 @@ pub async fn serve(listener: HttpListener, api: ApiState, mut ends: watch::Recei
     let shared = EndpointState {
         endpoint,
         credentials,
-        refused: Rarely::default(),
-        failed: Rarely::default(),
+        refused: LogLimit::default(),
+        failed: LogLimit::default(),
         unauthenticated: Arc::default(),
         spare: Arc::new(EvictionQueue::new(HTTP_SPARE_MAX)),
-        not_accepted: Rarely::default(),
-        evicted: Rarely::default(),
+        not_accepted: LogLimit::default(),
+        evicted: LogLimit::default(),
         memory: api.reads.memory.clone(),
         open_files: Arc::clone(api.registry.clients()),
     };

@@ -126,10 +126,10 @@ pub(super) async fn execute(
     let (command, arguments, out_of_band) = read_request(&body)?;
     principal.may(&command)?;
     let since = api.head();
-    let who = Arc::new(principal.identity());
+    let identity = Arc::new(principal.identity());
     let audit = (!only_asks(&command))
-        .then(|| Audit::begin(&api.appender, vm.name.as_str(), &who, &command, arguments));
-    let in_flight = vm.commands.begin(&command, &who);
+        .then(|| Audit::begin(&api.appender, vm.name.as_str(), &identity, &command, arguments));
+    let in_flight = vm.commands.begin(&command, &identity);
     let (to, reply) = oneshot::channel();
     let receiver = Box::new(ReplyReceiver { to, head: api.watch_head(), audit, _in_flight: in_flight });
     let passed = ForwardedCommand { command: &command, arguments, out_of_band, descriptors: Vec::new() };

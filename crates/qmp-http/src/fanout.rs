@@ -1,7 +1,7 @@
 //! Fan-out: records that several readers request are read and encoded once.
 //!
 //! Readers that follow the same query in the same format share a [`Fanout`]: one task reads the journal at its head,
-//! encodes, and keeps the last chunks in a [`Recent`]. Each reader has its own position and takes the chunk that begins
+//! encodes, and keeps the last chunks in a [`RecentChunks`]. Each reader has its own position and takes the chunk that begins
 //! there. A reader between two chunks (just connected, or slow) reads the journal itself up to the beginning of the next
 //! chunk and continues with the shared chunks from there. Every reader gets the same bytes as without sharing, no reader
 //! waits for another, and the memory is bounded.
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use super::format::{CHUNK_MAX_RECORDS, CHUNK_READ_BYTES, Chunk, Format, read_chunk};
 use super::reads::{ReadError, Reads};
 pub(super) use recent::ReadStep;
-use recent::Recent;
+use recent::RecentChunks;
 
 /// Streams that are shared at a time. Readers of further queries read the journal themselves; with the most text that
 /// each may keep, these are 64 MiB.
@@ -47,7 +47,7 @@ pub(super) struct Fanout {
 /// State that readers and the task share.
 #[derive(Debug)]
 struct FanoutState {
-    recent: Mutex<Recent>,
+    recent: Mutex<RecentChunks>,
     /// Notified when a reader waits at the head.
     reader_waits: Notify,
     /// The furthest position at which a reader waits.
@@ -92,7 +92,7 @@ impl Fanout {
     fn start<F: Format>(reads: &Reads, query: &Query, after: Offset) -> Self {
         let (sender, front) = watch::channel(after);
         let state = Arc::new(FanoutState {
-            recent: Mutex::new(Recent::new(after)),
+            recent: Mutex::new(RecentChunks::new(after)),
             reader_waits: Notify::new(),
             waiting_position: AtomicU64::new(after.0),
         });
@@ -132,7 +132,7 @@ impl FanoutState {
         Offset(self.waiting_position.load(Ordering::Acquire))
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
+    fn recent(&self) -> MutexGuard<'_, RecentChunks> {
         lock(&self.recent)
     }
 }

@@ -113,7 +113,7 @@ async fn answer<T: Serialize + Send + 'static>(
     }
 }
 
-/// What a request gets.
+/// The reply to a request.
 enum Answer {
     /// The client has it.
     Held(String),

@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// What a reader downloads before the first picture, in bytes: JavaScript, style sheet.
+    /// The size of the download before the first picture, in bytes: JavaScript, style sheet.
     const SCRIPT_MAX_BYTES: usize = 150 << 10;
     const STYLE_MAX_BYTES: usize = 20 << 10;
 

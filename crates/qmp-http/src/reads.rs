@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::sync::Arc;
 
 use qmp_host::blocking;
-use qmp_host::reader_memory::{Charged, MemoryShort, READER_WAIT_MAX, ReaderMemory, SharedText, Texts};
+use qmp_host::reader_memory::{ChargedText, MemoryShort, READER_WAIT_MAX, ReaderMemory, SharedText, Texts};
 use qmp_journal::{JournalError, LargeRecord, Query, Reader};
 use qmp_wire::Offset;
 use tokio::sync::Semaphore;
@@ -80,7 +80,7 @@ impl Reads {
         &self,
         query: &Query,
         large: LargeRecord,
-    ) -> Result<Option<Charged<Vec<u8>>>, ReadError> {
+    ) -> Result<Option<ChargedText<Vec<u8>>>, ReadError> {
         // Memory for the record and for its text.
         let memory = self.memory.take(2 * large.data_bytes + LARGE_TEXT_BESIDES_BYTES).await?;
         let (reader, query, short) = (self.reader.clone(), query.clone(), self.memory.short());

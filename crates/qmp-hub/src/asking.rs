@@ -44,13 +44,13 @@ const READ_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Sends queries to VMs, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Asker {
-    shared: Arc<Shared>,
+    shared: Arc<QuestionState>,
     /// One task for each VM with questions.
     tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct QuestionState {
     vms: Vms,
     vm_states: VmStates,
     appender: Appender,
@@ -63,7 +63,7 @@ struct Shared {
 impl Asker {
     pub(crate) fn new(vms: Vms, vm_states: VmStates, appender: Appender, clock: Clock) -> Self {
         let at_once = Semaphore::new(QUESTIONS_AT_ONCE_MAX);
-        let shared = Shared { vms, vm_states, appender, clock, at_once, waiting: Mutex::default() };
+        let shared = QuestionState { vms, vm_states, appender, clock, at_once, waiting: Mutex::default() };
         Self { shared: Arc::new(shared), tasks: Mutex::default() }
     }
 
@@ -92,7 +92,7 @@ impl Asker {
     }
 }
 
-impl Shared {
+impl QuestionState {
     /// The next question to a VM; if there is none, its task ends.
     fn next(&self, vm: &str) -> Option<Question> {
         let mut waiting = self.waiting();
@@ -129,7 +129,7 @@ fn replace_older(waiting: &mut Vec<Question>, question: Question) {
 }
 
 /// Sends queries to a VM until no question waits.
-async fn ask_one_vm(shared: Arc<Shared>, name: Box<str>) {
+async fn ask_one_vm(shared: Arc<QuestionState>, name: Box<str>) {
     while let Some(question) = next_to_ask(&shared, &name).await {
         let Some(vm) = shared.vms.get(&name) else { continue };
         // The semaphore is never closed.
@@ -139,7 +139,7 @@ async fn ask_one_vm(shared: Arc<Shared>, name: Box<str>) {
 }
 
 /// Waits until the query of the next open question may be sent.
-async fn next_to_ask(shared: &Shared, name: &str) -> Option<Question> {
+async fn next_to_ask(shared: &QuestionState, name: &str) -> Option<Question> {
     loop {
         let in_time = match shared.vms.get(name) {
             Some(vm) => tokio::time::timeout(COMMAND_WAIT_MAX, vm.commands.none_changes()).await.is_ok(),
@@ -154,8 +154,8 @@ async fn next_to_ask(shared: &Shared, name: &str) -> Option<Question> {
 }
 
 /// Sends the query once. The answer is recorded when it is read; a missing answer is recorded here.
-async fn ask(shared: &Shared, vm: &Arc<FollowedVm>, question: &Question) {
-    let Shared { appender, clock, .. } = shared;
+async fn ask(shared: &QuestionState, vm: &Arc<FollowedVm>, question: &Question) {
+    let QuestionState { appender, clock, .. } = shared;
     let (answered, mut answer) = oneshot::channel();
     let asking = AnswerSink::new(appender.clone(), question.clone(), answered, *clock);
     let passed = ForwardedCommand {

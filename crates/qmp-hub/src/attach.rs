@@ -5,7 +5,7 @@
 //! the VM's state is queried again over the same connection, which opens the next epoch. Because the connection stays open,
 //! QEMU discards no events, and no other client can use the monitor.
 //!
-//! What is recorded is decided by [`epoch::EpochMachine`], which is pure; this task reads, appends and counts.
+//! [`epoch::EpochMachine`], which is pure, decides about the records; this task reads, appends and counts.
 
 mod epoch;
 mod exit;

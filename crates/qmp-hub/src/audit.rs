@@ -61,7 +61,7 @@ pub enum Peer {
 pub struct Audit {
     appender: Appender,
     vm: Box<str>,
-    who: Arc<ClientIdentity>,
+    identity: Arc<ClientIdentity>,
     execute: Box<str>,
     arguments: Value,
     began: Instant,
@@ -129,14 +129,14 @@ impl Audit {
     pub fn begin(
         appender: &Appender,
         vm: &str,
-        who: &Arc<ClientIdentity>,
+        identity: &Arc<ClientIdentity>,
         execute: &str,
         arguments: Option<&str>,
     ) -> Self {
         Self {
             appender: appender.clone(),
             vm: vm.into(),
-            who: Arc::clone(who),
+            identity: Arc::clone(identity),
             execute: execute.into(),
             arguments: masked(execute, arguments),
             began: Instant::now(),
@@ -150,7 +150,7 @@ impl Audit {
             // The command was not sent.
             return;
         }
-        let who = &self.who;
+        let identity = &self.identity;
         let (outcome, error) = match result {
             Ok(_) => ("done", None),
             Err(error) => match failure(error) {
@@ -158,7 +158,7 @@ impl Audit {
                 None => ("unknown", None),
             },
         };
-        let mut data = Value::Object(who.members());
+        let mut data = Value::Object(identity.members());
         data["execute"] = json!(self.execute);
         data["arguments"] = self.arguments.clone();
         data["result"] = outcome.into();
@@ -172,7 +172,7 @@ impl Audit {
             data["output_bytes"] = bytes.into();
         }
         let line = human_line(&self.execute, &self.arguments);
-        let mut summary = format!("{}{line} by {who}: {outcome}", self.execute);
+        let mut summary = format!("{}{line} by {identity}: {outcome}", self.execute);
         if let Some((class, desc)) = error {
             summary += &format!(" ({class}: {desc})");
             data["error"] = json!({"class": class, "desc": desc});

@@ -24,7 +24,7 @@ pub struct CommandsInFlight {
 #[derive(Debug)]
 pub(crate) struct CommandInFlight {
     pub(crate) execute: Box<str>,
-    pub(crate) who: Arc<ClientIdentity>,
+    pub(crate) identity: Arc<ClientIdentity>,
     pub(crate) began_at: Instant,
 }
 
@@ -37,9 +37,12 @@ pub struct InFlightGuard {
 
 impl CommandsInFlight {
     /// Adds a command that is about to be forwarded.
-    pub fn begin(self: &Arc<Self>, execute: &str, who: &Arc<ClientIdentity>) -> InFlightGuard {
-        let pending =
-            CommandInFlight { execute: execute.into(), who: Arc::clone(who), began_at: Instant::now() };
+    pub fn begin(self: &Arc<Self>, execute: &str, identity: &Arc<ClientIdentity>) -> InFlightGuard {
+        let pending = CommandInFlight {
+            execute: execute.into(),
+            identity: Arc::clone(identity),
+            began_at: Instant::now(),
+        };
         let command = Arc::new(pending);
         self.lock().push(Arc::clone(&command));
         InFlightGuard { commands: Arc::clone(self), command }

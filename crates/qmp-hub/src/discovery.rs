@@ -41,7 +41,7 @@ use crate::registry::VmRegistry;
 use crate::silence::{Setting, SilentAfter};
 use crate::vm::VmOrigin;
 use claims::Claims;
-use keeper::Keeper;
+use keeper::RuleKeeper;
 
 /// The rules of a running hub.
 #[derive(Debug)]
@@ -120,8 +120,13 @@ impl Discovery {
         let rule = Arc::new(rule);
         let (registry, claims) = (self.registry.clone(), Arc::clone(&self.claims));
         let silent_after = Arc::new(Setting::new(rule.silent_after));
-        let keeper =
-            Keeper::new(Arc::clone(&rule), Arc::clone(&silent_after), Arc::clone(&origin), registry, claims);
+        let keeper = RuleKeeper::new(
+            Arc::clone(&rule),
+            Arc::clone(&silent_after),
+            Arc::clone(&origin),
+            registry,
+            claims,
+        );
         let mut tasks = JoinSet::new();
         let (duties, name) = (self.registry.duties(), format!("discovery, {origin}"));
         // One arm for each kind of source.
@@ -149,7 +154,7 @@ impl Discovery {
     async fn remove_vms(&self, origin: &VmOrigin) {
         for vm in self.registry.list().into_iter().filter(|vm| vm.origin == *origin) {
             // An error means that it was removed already.
-            let _ = self.registry.remove(vm.name.as_str(), "nobody looks for it any more").await;
+            let _ = self.registry.remove(vm.name.as_str(), "no rule searches for it any more").await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a hub uses of its host, and a test or a simulation replaces.
+//! The parts of the host that a hub uses, and that a test or a simulation replaces.
 
 use std::sync::Arc;
 

@@ -45,7 +45,7 @@ struct LayoutDesc {
     root: &'static str,
     below: &'static str,
     name: fn(&Parts) -> Option<String>,
-    /// What to do if the program uses the monitor itself.
+    /// Advice if the program uses the monitor itself.
     advice: &'static str,
 }
 
@@ -103,8 +103,8 @@ const KNOWN: [LayoutDesc; 5] = [
     },
 ];
 
-/// What to do about a monitor that an unknown client uses.
-const ADVICE: &str = "somebody else holds this monitor, and a monitor serves one client; give the VM another one for the \
+/// Advice about a monitor that an unknown client uses.
+const ADVICE: &str = "another client uses this monitor, and a monitor serves one client; give the VM another one for the \
                       hub: -qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off (QEMU takes -qmp several times)";
 
 /// The words for all layouts.
@@ -112,7 +112,7 @@ pub(crate) fn words() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|known| known.word)
 }
 
-/// What to do about the monitor at that path if another client uses it.
+/// Advice about the monitor at that path if another client uses it.
 pub(crate) fn advice(path: Option<&Path>) -> &'static str {
     path.and_then(owner).map_or(ADVICE, Layout::advice)
 }
@@ -137,7 +137,7 @@ impl Layout {
         words().collect()
     }
 
-    /// What to do to get a monitor besides the program's own.
+    /// Advice how to get a monitor besides the program's own.
     pub(crate) fn advice(self) -> &'static str {
         self.known().advice
     }

@@ -5,7 +5,7 @@
 //! [`Hub::start`] follows every VM that the [`HubConfig`] names. Each VM is one task that reads its monitor and appends
 //! records to the journal; every reader is a cursor on the journal.
 //!
-//! What the hub uses of its host is an [`Environment`], which a test replaces: the clock, and how connections are made.
+//! The hub uses its host through an [`Environment`], which a test replaces: the clock, and how connections are made.
 
 mod audit;
 mod limits;

@@ -51,7 +51,7 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// Feeds the correlators for as long as the hub runs.
 pub struct Observer {
-    shared: Arc<Shared>,
+    shared: Arc<ObserverState>,
     reader: Reader,
     appender: Appender,
     /// Whether findings are appended; states are always kept.
@@ -68,12 +68,12 @@ type TakeQuestions = Box<dyn Fn(Vec<Question>) + Send + Sync>;
 /// The states of the VMs as the observer reads on, for queries. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct VmStates {
-    shared: Arc<Shared>,
+    shared: Arc<ObserverState>,
     reader: Reader,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ObserverState {
     correlators: Mutex<Correlators>,
     /// Everything up to here was read.
     position: watch::Sender<Offset>,
@@ -139,7 +139,7 @@ impl VmStates {
     }
 }
 
-impl Shared {
+impl ObserverState {
     fn lock(&self) -> MutexGuard<'_, Correlators> {
         // A correlator that panicked has left only its own VM inconsistent.
         lock(&self.correlators)
@@ -150,7 +150,7 @@ impl Observer {
     /// An observer of that journal, which has read nothing yet.
     #[must_use]
     pub fn new(journal: &Journal, records_findings: bool) -> Self {
-        let shared = Shared { correlators: Mutex::default(), position: watch::Sender::default() };
+        let shared = ObserverState { correlators: Mutex::default(), position: watch::Sender::default() };
         Self {
             shared: Arc::new(shared),
             reader: journal.reader(),
@@ -349,7 +349,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// Hands records to the correlators; `None` if there are none. Everything that was concluded by the time of a checkpoint is
 /// among the findings, or was returned before.
 fn correlate(
-    shared: &Shared,
+    shared: &ObserverState,
     reader: &Reader,
     records: &[Record<'static>],
 ) -> Option<(Vec<Finding>, Vec<Checkpoint>)> {

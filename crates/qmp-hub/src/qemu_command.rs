@@ -155,7 +155,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a process calls itself, reading its command line never fails, and finds no more monitors than
+        /// For any command line of a process, reading it never fails, and finds no more monitors than
         /// options.
         #[test]
         fn anything_is_read(arguments in prop::collection::vec(

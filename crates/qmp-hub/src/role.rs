@@ -1,4 +1,4 @@
-//! What a client may do, at a relay and over HTTP.
+//! The rights of a client, at a relay and over HTTP.
 
 use qmp_journal::Globs;
 
@@ -30,7 +30,7 @@ const INTROSPECTION: [&str; 7] = [
 /// The relay's own command: repeats events from the journal.
 pub(crate) const REPLAY_COMMAND: &str = "x-replay";
 
-/// What the clients of a relay may do.
+/// The rights of the clients of a relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Send queries and receive events.

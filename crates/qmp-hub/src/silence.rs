@@ -74,7 +74,7 @@ pub(crate) struct Spell {
     pub(crate) last: Option<(Epoch, Seq)>,
 }
 
-/// What to do about a VM.
+/// An instruction about a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
     /// Look again at that moment.

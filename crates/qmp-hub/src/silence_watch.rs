@@ -34,10 +34,10 @@ const RECORD_RETRY: Duration = Duration::from_secs(1);
 
 /// Finds out which VMs are silent. Clones share the queue.
 #[derive(Clone, Debug)]
-pub(crate) struct SilenceWatch(Arc<Shared>);
+pub(crate) struct SilenceWatch(Arc<WatchState>);
 
 #[derive(Debug)]
-struct Shared {
+struct WatchState {
     queue: Mutex<Queue>,
     /// Notified when the queue has an earlier first entry.
     earlier: Notify,
@@ -62,7 +62,7 @@ struct Due {
 impl SilenceWatch {
     pub(crate) fn new(default: SilentAfter) -> Self {
         let default = Setting::new(Some(default));
-        Self(Arc::new(Shared { queue: Mutex::default(), earlier: Notify::new(), default }))
+        Self(Arc::new(WatchState { queue: Mutex::default(), earlier: Notify::new(), default }))
     }
 
     /// Watches one more VM, until every other reference to it is dropped.

@@ -1,4 +1,4 @@
-//! What a summary has of a record beside its names and its time: derived by the owner of the journal.
+//! The part of a summary beside a record's names and time: derived by the owner of the journal.
 //!
 //! The journal does not know what an event means. Its owner gives a [`Digest`], which says for each record of which class
 //! it is, and what it changes. Classes and words are opaque to the journal, which counts the ones and keeps the others.
@@ -79,7 +79,7 @@ impl Track {
     }
 }
 
-/// What a record changes of its VM.
+/// A change of a VM by a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'a> {
     /// From when on: not always the receipt of the record.
@@ -100,19 +100,19 @@ pub enum ChangeKind<'a> {
     },
     /// Something begins that lasts until it is closed.
     Open {
-        /// What it is. If it lasts already, it begins again.
+        /// Its kind. If it lasts already, it begins again.
         word: Cow<'a, str>,
     },
     /// It ends, if it lasts.
     Close {
-        /// What ends.
+        /// The kind that ends.
         word: Cow<'a, str>,
     },
     /// Everything that lasts ends.
     CloseAll,
     /// Something happened that has ended.
     Span {
-        /// What it was.
+        /// Its kind.
         word: Cow<'a, str>,
         /// When it ended.
         until: UnixMicros,
@@ -159,14 +159,14 @@ fn cut(word: &str) -> &str {
     &word[..end]
 }
 
-/// What a digest derived from one record.
+/// The class and the changes that a digest derived from one record.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Digested {
+pub(super) struct DigestResult {
     pub(super) class: Class,
     pub(super) changes: Vec<Change<'static>>,
 }
 
-impl Digested {
+impl DigestResult {
     /// Derives from a record, given its columns. Columns that make no record give nothing.
     pub(super) fn of(
         digest: &dyn Digest,

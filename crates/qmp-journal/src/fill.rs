@@ -13,7 +13,7 @@ use super::limits::{FILL_CHUNK_RECORDS, STANDING_EVERY_SEGMENTS};
 use super::row::NameCache;
 use super::rows::Stretch;
 use super::summaries::{put_standing, put_summary};
-use super::summary::{Standing, SummaryBuilder, read_changes};
+use super::summary::{StandingConditions, SummaryBuilder, read_changes};
 
 /// The state of the filling. All of it can be read from the file again.
 #[derive(Debug)]
@@ -21,16 +21,16 @@ pub(super) struct Fill {
     digest: &'static dyn Digest,
     /// The last segment whose changes are in `standing`.
     after: u64,
-    standing: Standing,
+    standing: StandingConditions,
     /// Segments since the last one that has what holds.
     since_standing: u32,
-    making: Option<Making>,
+    making: Option<PartialSummary>,
     names: NameCache,
 }
 
 /// A segment whose summary is being made.
 #[derive(Debug)]
-struct Making {
+struct PartialSummary {
     first: u64,
     last: u64,
     /// The last offset that was read.
@@ -51,7 +51,7 @@ impl Fill {
         let mut fill = Self {
             digest,
             after: 0,
-            standing: Standing::default(),
+            standing: StandingConditions::default(),
             since_standing: 0,
             making: None,
             names: NameCache::default(),
@@ -71,7 +71,7 @@ impl Fill {
             .query_row(&sql, [], |row| Ok((unsigned(row.get(0)?), row.get::<_, Vec<u8>>(1)?)))
             .optional()?;
         if let Some((segment, standing)) = found
-            && let Some(standing) = Standing::read(&standing)
+            && let Some(standing) = StandingConditions::read(&standing)
             && (missing == 0 || is_removed(connection, segment)?)
         {
             (fill.after, fill.standing) = (segment, standing);
@@ -100,14 +100,18 @@ impl Fill {
             }
         }
         let SegmentRow { first, last, .. } = segment;
-        let begin =
-            Making { first, last, after: first.saturating_sub(1), builder: SummaryBuilder::default() };
+        let begin = PartialSummary {
+            first,
+            last,
+            after: first.saturating_sub(1),
+            builder: SummaryBuilder::default(),
+        };
         self.make(connection, begin)?;
         Ok(true)
     }
 
     /// Reads a piece of a segment, and writes its summary after the last piece.
-    fn make(&mut self, connection: &mut Connection, mut making: Making) -> rusqlite::Result<()> {
+    fn make(&mut self, connection: &mut Connection, mut making: PartialSummary) -> rusqlite::Result<()> {
         let upto = making.after.saturating_add(FILL_CHUNK_RECORDS).min(making.last);
         let (stretch, builder) = (Stretch { after: making.after, upto }, &mut making.builder);
         let mut add = |record: super::light::LightRecord| {

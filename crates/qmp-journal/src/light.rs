@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row};
 use super::body::RecordKind;
 use super::columns::unsigned;
 use super::damage::is_damage;
-use super::digest::{Digest, Digested};
+use super::digest::{Digest, DigestResult};
 use super::row::{NameCache, name};
 use super::rows::{Stretch, walk};
 
@@ -17,7 +17,7 @@ pub(super) struct LightRecord {
     /// The id of the event's name, or of the kind.
     pub(super) name: u32,
     pub(super) received: i64,
-    pub(super) digested: Digested,
+    pub(super) digested: DigestResult,
 }
 
 const SQL: &str = "SELECT offset, vm, kind, received, event, data FROM record \
@@ -63,6 +63,6 @@ fn light(
         vm: row.get(1)?,
         name: event.unwrap_or(kind.id()),
         received,
-        digested: Digested::of(digest, received, kind, event_name, data),
+        digested: DigestResult::of(digest, received, kind, event_name, data),
     })
 }

@@ -31,7 +31,7 @@ pub const SEGMENT_MAX_BYTES: u64 = 8 << 20;
 /// longest kind of finding 21, and the name of an event or device in a word may have up to 256.
 pub const WORD_MAX_BYTES: usize = 128;
 
-/// What may last at a time for one VM in a summary: beyond, the oldest is taken for ended. A VM has one storm an event, and
+/// The number of conditions that last at a time for one VM in a summary: beyond, the oldest is taken for ended. A VM has one storm an event, and
 /// QEMU has 61 events, few of which come often.
 pub const OPEN_WORDS_MAX: usize = 64;
 

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::bounds;
 use super::columns::{SEALED, unsigned};
-use super::digest::{Digest, Digested};
+use super::digest::{Digest, DigestResult};
 use super::light::read_light;
 use super::numbering::Plan;
 use super::row::NameCache;
@@ -37,7 +37,7 @@ impl OpenSummary {
         let mut sealed = plan.sealed.iter().peekable();
         for row in &plan.rows {
             let data = row.data.as_deref();
-            let digested = Digested::of(self.digest, row.received, row.kind, row.event, data);
+            let digested = DigestResult::of(self.digest, row.received, row.kind, row.event, data);
             let name = row.ids.event.unwrap_or(row.kind.id());
             self.builder.add(row.offset, row.ids.vm, name, row.received, digested);
             if let Some(sealed) = sealed.next_if(|sealed| sealed.last <= row.offset) {

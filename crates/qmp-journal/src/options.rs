@@ -13,7 +13,7 @@ pub struct JournalOptions {
     pub segment_records: u64,
     /// How long records are kept.
     pub retention: Retention,
-    /// What derives the classes and changes of summaries.
+    /// Derives the classes and changes of summaries.
     pub digest: &'static dyn Digest,
 }
 

@@ -21,7 +21,7 @@ use super::lock::{LockedJournal, PublishedHead};
 use super::open_part::OpenPart;
 use super::row::{LargeRecord, NameCache, RowReader, name};
 
-/// One file and the connections to it that nobody uses right now.
+/// One file and the idle connections to it.
 #[derive(Debug)]
 pub(super) struct ReadFile {
     path: PathBuf,
@@ -101,7 +101,7 @@ impl ReadFile {
         &self.path
     }
 
-    /// What cannot be read, as far as a reader met it.
+    /// The unreadable ranges that readers met.
     pub(super) fn damage(&self) -> &DamageLog {
         &self.damage
     }
@@ -161,7 +161,7 @@ impl ReadFile {
         lock(&self.open_part)
     }
 
-    /// Closes what nobody uses right now, and from here on whatever a reader gives back: with the last connection
+    /// Closes the idle connections, and from here on each one that a reader gives back: with the last connection
     /// SQLite clears up beside the file, and a connection that only reads cannot do it.
     pub(super) fn keep_none(&self) {
         let mut connections = self.connections();
@@ -225,7 +225,7 @@ impl ReadConnection {
         lock(&self.checked_summaries)
     }
 
-    /// What cannot be read.
+    /// The unreadable ranges.
     pub(super) fn damage(&self) -> &DamageLog {
         &self.damage
     }
@@ -376,7 +376,7 @@ mod tests {
             }
         });
         assert!((1..=2).contains(&most.into_inner()));
-        // One that fails gives its connection back, too.
+        // A cursor that fails gives its connection back, too.
         for _ in 0..3 {
             file.with(|_| Err::<(), _>(JournalError::Directory { path: home.path().to_owned() }))
                 .expect_err("fails");

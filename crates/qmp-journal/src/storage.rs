@@ -1,4 +1,4 @@
-//! What the writer needs of the place where records are stored.
+//! The writer's interface to the place where records are stored.
 //!
 //! The writer knows this trait only: in a hub it is a file of SQLite ([`SqliteStorage`](super::sqlite::SqliteStorage)), in
 //! a test also one that fails, is slow or ends at any commit. ADR 12 says why readers are not behind it.

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::columns::{number, unsigned};
-use super::summary::{Standing, Summary, read_changes};
+use super::summary::{StandingConditions, Summary, read_changes};
 
 /// Writes the summary of the segment that ends at `last`.
 pub(super) fn put_summary(
@@ -30,14 +30,14 @@ pub(super) fn put_standing(connection: &Connection, last: u64, standing: &[u8]) 
 pub(super) fn remove_summaries(connection: &Connection, first: i64, upto: i64) -> rusqlite::Result<()> {
     let sql = "SELECT summary.segment, coalesce(segment.first, 0), standing, changes FROM summary \
                LEFT JOIN segment ON segment.last = summary.segment WHERE summary.segment <= ?1 ORDER BY summary.segment";
-    let mut standing = Standing::default();
+    let mut standing = StandingConditions::default();
     let mut last = None;
     {
         let mut select = connection.prepare_cached(sql)?;
         let mut rows = select.query([upto])?;
         while let Some(row) = rows.next()? {
             let segment: i64 = row.get(0)?;
-            let held = row.get_ref(2)?.as_blob_or_null().ok().flatten().and_then(Standing::read);
+            let held = row.get_ref(2)?.as_blob_or_null().ok().flatten().and_then(StandingConditions::read);
             if let Some(held) = held {
                 standing = held;
             } else if let Ok(changes) = row.get_ref(3)?.as_blob() {

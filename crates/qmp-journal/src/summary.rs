@@ -11,4 +11,4 @@ mod builder;
 pub(super) use builder::{Summary, SummaryBuilder};
 pub(super) use changes::{ChangeOf, read_changes};
 pub(super) use counts::{Count, read_counts};
-pub(super) use standing::Standing;
+pub(super) use standing::StandingConditions;

@@ -1,6 +1,6 @@
 //! Compares the counts of a summary with the records of its segment.
 //!
-//! What a record changes and its class are the matter of the journal's owner, and are not compared.
+//! The class and the changes of a record are the matter of the journal's owner, and are not compared.
 
 use std::collections::BTreeMap;
 

@@ -34,7 +34,7 @@ pub enum VmSelection<'a> {
 /// A window of the journal, and what is wanted of it.
 #[derive(Clone, Copy, Debug)]
 pub struct SummaryRequest<'a> {
-    /// What derives classes and changes, as in the options of the journal.
+    /// Derives classes and changes, as in the options of the journal.
     pub digest: &'a dyn Digest,
     /// Received at this time or later. With [`Self::is_exact`] not set, the begin of a minute.
     pub since: UnixMicros,
@@ -81,7 +81,7 @@ pub trait SummaryVisitor {
     fn change(&mut self, vm: u32, offset: Offset, change: Change<'_>);
 }
 
-/// What was read.
+/// The result of a reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRead {
     /// The first offset that is kept.
@@ -107,7 +107,7 @@ struct Segment {
     earliest: Option<i64>,
 }
 
-/// What to do with a segment.
+/// The way to read a segment.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     segment: Segment,
@@ -129,7 +129,7 @@ impl VmSelection<'_> {
 }
 
 /// The reading of one request.
-struct Reading<'r, V> {
+struct RequestReader<'r, V> {
     request: &'r SummaryRequest<'r>,
     visitor: &'r mut V,
     first: u64,
@@ -147,7 +147,7 @@ pub(super) fn read<V: SummaryVisitor>(
         let (begin, steps) = plan(connection, request)?;
         Ok((first, sealed, begin, steps))
     })?;
-    let mut reading = Reading { request, visitor, first, read_to: None };
+    let mut reading = RequestReader { request, visitor, first, read_to: None };
     if let Some(held) = begin {
         reading.changes(&held, 0);
     }
@@ -169,7 +169,7 @@ pub(super) fn read<V: SummaryVisitor>(
     Ok(SummaryRead { first: Offset(first), sealed: Offset(sealed), head: Offset(head), read_to, is_sealed })
 }
 
-/// What holds before the first segment to read, and the segments to read.
+/// The conditions before the first segment to read, and the segments to read.
 fn plan(
     connection: &ReadConnection,
     request: &SummaryRequest<'_>,
@@ -218,7 +218,7 @@ fn segments(connection: &ReadConnection) -> Result<Vec<Segment>, JournalError> {
     })
 }
 
-/// What holds after the last segment before `offset` that says so.
+/// The conditions after the last segment before `offset` that has them.
 fn held_before(connection: &ReadConnection, offset: i64) -> Result<Option<(u64, Vec<u8>)>, JournalError> {
     let sql = "SELECT segment, standing FROM summary WHERE segment < ?1 AND standing IS NOT NULL \
                ORDER BY segment DESC LIMIT 1";
@@ -228,7 +228,7 @@ fn held_before(connection: &ReadConnection, offset: i64) -> Result<Option<(u64, 
     })
 }
 
-impl<V: SummaryVisitor> Reading<'_, V> {
+impl<V: SummaryVisitor> RequestReader<'_, V> {
     fn step(&mut self, connection: &mut ReadConnection, step: Step) -> Result<(), JournalError> {
         let Step { segment, is_in_window } = step;
         if self.read_to.is_some() {

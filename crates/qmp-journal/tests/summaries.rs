@@ -61,13 +61,13 @@ static OTHER_WORDS: Words = Words(2);
 /// VM, name, class, time, of records; `None` for all VMs.
 type Counts = BTreeMap<(Option<String>, String, u8, i64), u64>;
 /// Tracks and what lasts, of each VM.
-type Held = BTreeMap<String, (BTreeMap<u8, (u64, String)>, BTreeSet<(u64, String)>)>;
+type Conditions = BTreeMap<String, (BTreeMap<u8, (u64, String)>, BTreeSet<(u64, String)>)>;
 
-/// What was read of a window.
+/// The content of a window as it was read.
 #[derive(Debug, Default, PartialEq)]
 struct Found {
     counts: Counts,
-    held: Held,
+    held: Conditions,
     spans: BTreeSet<(u64, String, i64, i64)>,
 }
 
@@ -110,7 +110,7 @@ fn apply(found: &mut Found, vm: &str, offset: u64, Change { at, kind }: Change<'
     }
 }
 
-/// What a window holds by its records, one by one.
+/// The content of a window by its records, one by one.
 fn naive(records: &[Record<'static>], (since, until): (i64, i64), precision: i64) -> Found {
     let mut found = Found::default();
     for record in records {
@@ -323,7 +323,7 @@ fn journal_of_format_2_is_migrated_while_the_hub_writes() {
     assert_eq!((report.faults, report.more_faults), (Vec::new(), 0));
 }
 
-/// What held when the first kept record was written is known after retention has removed the record that said it.
+/// A condition at the time of the first kept record is known after retention has removed the record that began it.
 #[test]
 fn held_values_outlast_their_records() {
     let directory = tempfile::tempdir().expect("a directory");

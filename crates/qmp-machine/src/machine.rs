@@ -29,10 +29,10 @@ const LIMIT_THEMSELVES: [EventKind; 3] =
 /// An emulated machine. Cheap to clone; all clones refer to one machine.
 #[derive(Clone)]
 pub struct Machine {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
-struct Shared {
+struct SharedState {
     vm: Mutex<Vm>,
     clock: SharedClock,
     /// The emitter of its events, once it has a monitor.
@@ -67,7 +67,7 @@ impl Machine {
         vm.runs = Arc::new(entries.iter().map(|entry| (entry.name, entry.checked())).collect());
         // No client was connected when the initial devices were added.
         vm.take_raised();
-        let shared = Shared {
+        let shared = SharedState {
             vm: Mutex::new(vm),
             clock,
             emitter: OnceLock::new(),

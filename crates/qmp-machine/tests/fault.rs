@@ -88,7 +88,7 @@ async fn events_arrive_as_the_fault_leaves_them() {
             assert!(item.starts_with(expected) && !expected.is_empty(), "{name}: {item}, not {expected}");
         }
     }
-    // Whatever the changed byte, the stream continues, or ends with a reason.
+    // With any changed byte the stream continues, or ends with a reason.
     for seed in 0..20 {
         let faults = Faults::new(seed).with(Fault::new(Corrupt { bytes: 2 }));
         let machine = FaultyMachine::start(faults);
@@ -279,7 +279,7 @@ mod properties {
             prop_assert_eq!(output_of(&faults, connection, &[first, second]), whole);
         }
 
-        /// Whatever the faults, the connection ends once, and no output follows.
+        /// With any faults the connection ends once, and no output follows.
         #[test]
         fn connection_ends_once(faults in rules()) {
             let outputs = output_of(&faults, 1, &[STREAM.as_bytes()]);

@@ -15,7 +15,7 @@ use here::Here;
 use program::Program;
 
 /// A hub attached to one monitor, and the part of its journal read so far.
-pub(crate) struct Watching {
+pub(crate) struct WatchingHub {
     hub: Hub,
     /// The socket of its HTTP interface.
     http: PathBuf,
@@ -31,12 +31,12 @@ enum Hub {
 /// Returns the events in a hub's journal of a monitor that it follows to its end, as they were sent.
 #[must_use]
 pub fn events_in_the_journal(socket: &Path, journal: &Path) -> Vec<String> {
-    let mut hub = Watching::start(socket, journal);
+    let mut hub = WatchingHub::start(socket, journal);
     hub.until("the end", judge::is_end);
     hub.stop().iter().filter_map(|record| judge::as_sent(&record.body)).collect()
 }
 
-impl Watching {
+impl WatchingHub {
     /// Starts a hub and waits until it has attached.
     pub(crate) fn start(socket: &Path, journal: &Path) -> Self {
         let http = journal.with_extension("sock");

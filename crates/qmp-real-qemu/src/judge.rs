@@ -4,7 +4,7 @@ use qmp_events::{Release, validate};
 use qmp_wire::{Body, Record};
 
 use crate::expected::Words;
-use crate::monitor::Line;
+use crate::monitor::MonitorLine;
 
 /// Findings for a run that disagrees with the catalogue.
 const ALARMING: [&str; 3] = ["sequel-missing", "schema-drift", "findings-withheld"];
@@ -18,9 +18,9 @@ pub(crate) fn is_end(record: &Record<'_>) -> bool {
 }
 
 /// Checks that the journal has the events of the raw monitor, byte for byte and in their order.
-pub(crate) fn events_are_those_of(records: &[Record<'_>], lines: &[Line]) {
+pub(crate) fn events_are_those_of(records: &[Record<'_>], lines: &[MonitorLine]) {
     let journal: Vec<String> = records.iter().filter_map(|record| as_sent(&record.body)).collect();
-    let raw: Vec<&str> = lines.iter().filter(|line| line.event().is_some()).map(Line::text).collect();
+    let raw: Vec<&str> = lines.iter().filter(|line| line.event().is_some()).map(MonitorLine::text).collect();
     assert_eq!(journal, raw, "the journal and the raw monitor differ");
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn events_are_those_of(records: &[Record<'_>], lines: &[Line]) {
 /// it.
 pub(crate) fn nothing_is_wrong(
     records: &[Record<'_>],
-    lines: &[Line],
+    lines: &[MonitorLine],
     release: Release,
     expected: &[String],
 ) {
@@ -54,7 +54,7 @@ pub(crate) fn nothing_is_wrong(
 }
 
 /// Checks that each of these events arrived.
-pub(crate) fn shown(events: &[&str], lines: &[Line]) {
+pub(crate) fn shown(events: &[&str], lines: &[MonitorLine]) {
     for event in events {
         assert!(lines.iter().any(|line| line.event() == Some(event)), "no {event} came");
     }

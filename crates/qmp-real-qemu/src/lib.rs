@@ -24,12 +24,12 @@
 //!   with `CI` set that is a failure.
 //! - `QMP_PROGRAM` names the program `qmp`: then the hub is `qmp serve`, and its journal is read by `qmp log --follow`.
 //!   Without it, the hub runs within the test.
-//! - `QMP_CAPTURE_DIR` names a directory in which every scenario leaves what its raw monitor said, see [`Seen`].
+//! - `QMP_CAPTURE_DIR` names a directory in which every scenario leaves what its raw monitor said, see [`CaptureDescription`].
 
 mod boot;
 mod host;
 mod expected;
-mod seen;
+mod capture_description;
 mod program;
 mod qemu;
 mod monitor;
@@ -40,11 +40,11 @@ mod vm;
 mod linux;
 
 pub use boot::Boot;
+pub use capture_description::{CaptureDescription, captures};
 pub use host::tells_how_processes_end;
 pub use hub::events_in_the_journal;
 pub use linux::{GuestFiles, Linux};
-pub use monitor::Line;
+pub use monitor::MonitorLine;
 pub use program::{is_missing, program};
 pub use scenario::Scenario;
-pub use seen::{Seen, captures};
 pub use vm::Vm;

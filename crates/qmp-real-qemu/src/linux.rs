@@ -23,7 +23,7 @@ use crate::vm::Vm;
 /// The guest's memory in megabytes, enough to be suspended to disk, and room for more of it.
 const MEMORY: &str = "384,slots=4,maxmem=3G";
 
-/// What makes the kernel start in two seconds of emulation: nothing is measured, tested or mitigated that need not be.
+/// The parameters with which the kernel starts in two seconds of emulation: no measurement, test or mitigation that it can do without.
 const KERNEL_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off nopti cryptomgr.notests \
     random.trust_cpu=on tsc=reliable no_timer_check";
 
@@ -44,7 +44,7 @@ impl Scenario {
     /// As [`start_linux`](Self::start_linux), for a guest that is to wake up from sleep, or to start again after a reset:
     /// the kernel as it is packed, which takes longer to start.
     ///
-    /// One that is started through its PVH entry starts anew instead of waking up, and may reset itself again and again.
+    /// A kernel that is started through its PVH entry starts anew instead of waking up, and may reset itself again and again.
     #[must_use]
     pub fn start_packed_linux(self, modules: &[&str]) -> Option<(Vm, Linux)> {
         self.start_kernel(|files| &files.vmlinuz, modules)

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// A line that QEMU sent.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct MonitorLine {
     /// The time of its reception.
     pub arrived: Instant,
     /// The bytes as received, with the line end.
@@ -20,7 +20,7 @@ pub struct Line {
     pub message: Value,
 }
 
-impl Line {
+impl MonitorLine {
     /// Returns the event's name; `None` if it is no event.
     #[must_use]
     pub fn event(&self) -> Option<&str> {
@@ -44,7 +44,7 @@ impl Line {
 /// A connection that a thread reads for as long as it is open.
 pub(crate) struct RawMonitor {
     stream: UnixStream,
-    lines: Receiver<Line>,
+    lines: Receiver<MonitorLine>,
 }
 
 impl RawMonitor {
@@ -58,7 +58,8 @@ impl RawMonitor {
             // A QEMU that exits with unread input resets the connection: also an end.
             while reader.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
                 let message = serde_json::from_slice(&bytes).expect("QEMU writes JSON");
-                let line = Line { arrived: Instant::now(), bytes: std::mem::take(&mut bytes), message };
+                let line =
+                    MonitorLine { arrived: Instant::now(), bytes: std::mem::take(&mut bytes), message };
                 if sender.send(line).is_err() {
                     break;
                 }
@@ -77,7 +78,7 @@ impl RawMonitor {
     /// # Errors
     ///
     /// If neither comes in time.
-    pub(crate) fn next(&self) -> Result<Option<Line>, RecvTimeoutError> {
+    pub(crate) fn next(&self) -> Result<Option<MonitorLine>, RecvTimeoutError> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Ok(Some(line)),
             Err(RecvTimeoutError::Disconnected) => Ok(None),

@@ -46,7 +46,7 @@ impl Scenario {
     }
 
     /// Options of QEMU, separated by spaces. Paths are relative to [`home`](Self::home); `{port}` is a TCP port of this
-    /// host that nobody listens on.
+    /// host without a listener.
     #[must_use]
     pub fn options(mut self, options: &str) -> Self {
         self.options = options.to_owned();

@@ -10,14 +10,14 @@ use qmp_testing::wait_for;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::capture_description::{self, CaptureDescription};
 use crate::expected::{self, request};
-use crate::hub::Watching;
+use crate::hub::WatchingHub;
 use crate::judge;
-use crate::monitor::{Line, RawMonitor};
+use crate::monitor::{MonitorLine, RawMonitor};
 use crate::program::{is_missing, program};
 use crate::qemu::Qemu;
 use crate::scenario::Scenario;
-use crate::seen::{self, Seen};
 
 /// A QEMU with two monitors: the hub's, and the scenario's own.
 ///
@@ -26,14 +26,14 @@ use crate::seen::{self, Seen};
 pub struct Vm {
     scenario: Scenario,
     // Dropped before the process: its end would be taken for that of the scenario.
-    hub: Watching,
+    hub: WatchingHub,
     raw: RawMonitor,
     qemu: Qemu,
     release: Release,
     /// All received lines, the greeting first.
-    received: Vec<Line>,
+    received: Vec<MonitorLine>,
     /// The received lines that no check has consumed.
-    unseen: VecDeque<Line>,
+    unseen: VecDeque<MonitorLine>,
     ended: bool,
     findings: Vec<String>,
 }
@@ -72,7 +72,7 @@ impl Vm {
         options.extend_from_slice(&scenario.hidden_options);
         options.extend(scenario.is_stopped.then(|| "-S".to_owned()));
         let qemu = Qemu::start(home, &[&hub_socket, &raw_socket], &options);
-        let hub = Watching::start(&home.join(hub_socket), &home.join(format!("{name}.db")));
+        let hub = WatchingHub::start(&home.join(hub_socket), &home.join(format!("{name}.db")));
         let raw = RawMonitor::connect(&home.join(raw_socket));
         let mut vm = Self {
             scenario,
@@ -151,7 +151,7 @@ impl Vm {
     }
 
     /// Expects this line next: an event with these members, `reply`, or `error`.
-    pub fn next(&mut self, expected: &str) -> Line {
+    pub fn next(&mut self, expected: &str) -> MonitorLine {
         let line = self.any();
         let found = line.text();
         assert!(expected::is(&line.message, expected), "expected {expected}, found {found}{}", self.told());
@@ -166,7 +166,7 @@ impl Vm {
     }
 
     /// Expects these lines next, in any order; returns them in their actual order.
-    pub fn in_any_order(&mut self, expected: &[&str]) -> Vec<Line> {
+    pub fn in_any_order(&mut self, expected: &[&str]) -> Vec<MonitorLine> {
         let (mut missing, mut lines) = (expected.to_vec(), Vec::new());
         while !missing.is_empty() {
             let line = self.any();
@@ -179,7 +179,7 @@ impl Vm {
     }
 
     /// Reads up to this line, skipping any others; returns all of them.
-    pub fn until(&mut self, expected: &str) -> Vec<Line> {
+    pub fn until(&mut self, expected: &str) -> Vec<MonitorLine> {
         let mut lines = Vec::new();
         loop {
             let line = self.line().unwrap_or_else(|| panic!("no {expected} came{}", self.told()));
@@ -203,18 +203,18 @@ impl Vm {
         wait_for(run_state, || (self.execute("query-status")["status"] == run_state).then_some(()));
     }
 
-    /// Nothing has come since that nobody has looked at.
+    /// Checks that no further event was received.
     ///
     /// It asks for the state, so that what came before the reply is known: the run state that is replied.
     pub fn quiet(&mut self) -> String {
         let status = self.execute("query-status");
-        let unseen: Vec<&str> = self.unseen.iter().map(Line::text).collect();
+        let unseen: Vec<&str> = self.unseen.iter().map(MonitorLine::text).collect();
         assert!(unseen.is_empty(), "expected nothing, found {unseen:#?}");
         status["status"].as_str().expect("a run state").to_owned()
     }
 
     /// Returns the received lines that no check has consumed.
-    pub fn waiting(&mut self) -> Vec<Line> {
+    pub fn waiting(&mut self) -> Vec<MonitorLine> {
         self.execute("query-status");
         self.unseen.drain(..).collect()
     }
@@ -269,7 +269,7 @@ impl Vm {
     /// # Panics
     ///
     /// If anything is not as it should be.
-    pub fn end(mut self) -> Vec<Line> {
+    pub fn end(mut self) -> Vec<MonitorLine> {
         if !self.ended {
             // The process may be about to end by itself.
             let _ = self.raw.send("{\"execute\": \"quit\"}");
@@ -285,14 +285,14 @@ impl Vm {
         judge::events_are_those_of(&records, &self.received);
         judge::nothing_is_wrong(&records, &self.received, self.release, &self.findings);
         judge::shown(self.scenario.shows, &self.received);
-        let seen = Seen {
+        let seen = CaptureDescription {
             shows: self.scenario.shows.iter().map(|event| (*event).to_owned()).collect(),
             options: self.scenario.options.clone(),
             cause: self.scenario.cause.to_owned(),
         };
         let bytes: Vec<u8> = self.received.iter().flat_map(|line| line.bytes.iter().copied()).collect();
         let line = format!("{}.{}", self.release.major, self.release.minor);
-        seen::keep_or_check(&line, self.scenario.name, &seen, &bytes);
+        capture_description::keep_or_check(&line, self.scenario.name, &seen, &bytes);
         self.received
     }
 
@@ -301,12 +301,12 @@ impl Vm {
     /// # Panics
     ///
     /// At the end.
-    pub fn any(&mut self) -> Line {
+    pub fn any(&mut self) -> MonitorLine {
         self.line().unwrap_or_else(|| panic!("QEMU ended{}", self.told()))
     }
 
     /// Returns the next line; `None` at the end.
-    fn line(&mut self) -> Option<Line> {
+    fn line(&mut self) -> Option<MonitorLine> {
         while self.unseen.is_empty() {
             if !self.receive() {
                 return None;
@@ -333,7 +333,7 @@ impl Vm {
 
     /// Formats all received lines, for the message of a failure.
     fn told(&self) -> String {
-        let lines: Vec<&str> = self.received.iter().map(Line::text).collect();
+        let lines: Vec<&str> = self.received.iter().map(MonitorLine::text).collect();
         format!("; all that came:\n{}", lines.join("\n"))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use qmp_events::{Event, Release, validate};
 use qmp_machine::replay::{Recording, Replay};
-use qmp_real_qemu::{Seen, captures, events_in_the_journal};
+use qmp_real_qemu::{CaptureDescription, captures, events_in_the_journal};
 use qmp_server::Listener;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -64,7 +64,7 @@ fn replayed_captures_are_the_same_in_the_journal() {
 fn every_capture_has_its_scenario() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let scenarios = sources(&tests);
-    for (name, Seen { cause, .. }, _) in captures(LINE) {
+    for (name, CaptureDescription { cause, .. }, _) in captures(LINE) {
         assert!(scenarios.contains(&format!("\"{name}\"")), "no scenario is called {name}: {cause}");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     command::Command,
     commands::Commands,
     descriptor_store::DescriptorStore,
-    emitter::Shared,
+    emitter::SharedState,
     handover::Handover,
     monitor::{Monitor, OnConnect, OnDisconnect, Parts},
     outgoing,
@@ -279,7 +279,7 @@ impl MonitorBuilder {
         let commands = Commands::new(release, self.events.clone(), builtin.into_iter().chain(self.commands));
         let rules = Rules::new(release, self.hidden, self.events, self.any_event);
         let poller = Poller::new()?;
-        let shared = Shared::new(rules, self.clock, self.policy, poller.waker());
+        let shared = SharedState::new(rules, self.clock, self.policy, poller.waker());
         let parts = Parts {
             shared: Arc::new(shared),
             profile: Arc::new(self.profile),

@@ -2,7 +2,7 @@
 
 use std::{io::IoSliceMut, mem::MaybeUninit, os::fd::OwnedFd, sync::Arc};
 
-use qmp_host::poller::{Interest, Watched};
+use qmp_host::poller::{Interest, PollRegistration};
 use qmp_wire::server::{Profile, Server};
 use rustix::{
     io::Errno,
@@ -41,19 +41,19 @@ pub(crate) struct Connection {
     pub(crate) listens: bool,
     pub(crate) service: Service,
     pub(crate) caller: Caller,
-    socket: Watched,
+    socket: PollRegistration,
     /// Whether descriptors can arrive with the bytes.
     is_unix: bool,
 }
 
 /// The client has disconnected.
 #[derive(Debug)]
-pub(crate) struct Disconnected;
+pub(crate) struct ClientDisconnect;
 
 impl Connection {
     /// Starts with the output of `server`. The socket is watched for reading.
     pub(crate) fn new(
-        socket: Watched,
+        socket: PollRegistration,
         key: ConnectionKey,
         service: Service,
         caller: Caller,
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Reads once. Returns `None` if no bytes have arrived.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, ClientDisconnect> {
         match self.receive(buffer) {
             Ok(0) => {
                 self.input_ended = true;
@@ -84,7 +84,7 @@ impl Connection {
             }
             Ok(count) => Ok(Some(count)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-            Err(_) => Err(Disconnected),
+            Err(_) => Err(ClientDisconnect),
         }
     }
 
@@ -102,7 +102,7 @@ impl Connection {
         lines: &[u8],
         ends: &[usize],
         start: usize,
-    ) -> Result<(), Disconnected> {
+    ) -> Result<(), ClientDisconnect> {
         let mut written = 0;
         if self.outgoing.is_empty() {
             written = self.send(lines)?;
@@ -120,7 +120,7 @@ impl Connection {
     }
 
     /// Writes the waiting bytes, as far as the socket accepts them.
-    pub(crate) fn flush(&mut self) -> Result<(), Disconnected> {
+    pub(crate) fn flush(&mut self) -> Result<(), ClientDisconnect> {
         while !self.outgoing.is_empty() {
             let written = self.send(self.outgoing.bytes())?;
             if written == 0 {
@@ -132,9 +132,9 @@ impl Connection {
     }
 
     /// Watches the socket for the currently relevant conditions.
-    pub(crate) fn watch(&mut self, reads: bool) -> Result<(), Disconnected> {
+    pub(crate) fn watch(&mut self, reads: bool) -> Result<(), ClientDisconnect> {
         let interest = Interest { read: reads && !self.input_ended, write: !self.outgoing.is_empty() };
-        self.socket.set_interest(interest).map_err(|_| Disconnected)
+        self.socket.set_interest(interest).map_err(|_| ClientDisconnect)
     }
 
     /// Returns the socket, which this side leaves open.
@@ -173,12 +173,12 @@ impl Connection {
         Ok(message.bytes)
     }
 
-    fn send(&self, bytes: &[u8]) -> Result<usize, Disconnected> {
+    fn send(&self, bytes: &[u8]) -> Result<usize, ClientDisconnect> {
         match socket::send(&self.socket, bytes) {
             Ok(written) => Ok(written),
             Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => Ok(0),
             // A client that stopped reading may still send: the end of its input ends the connection.
-            Err(_) => Err(Disconnected),
+            Err(_) => Err(ClientDisconnect),
         }
     }
 }

@@ -33,7 +33,7 @@ thread_local! {
 /// Emits events. Cheap to clone; every device thread has its own.
 #[derive(Clone, Debug)]
 pub struct Emitter {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
 /// The fate of an event.
@@ -60,7 +60,7 @@ pub enum EmitOutcome {
 
 /// State shared between the embedder's threads and the monitor's loop.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedState {
     pub(crate) rules: Rules,
     pub(crate) clock: Box<dyn TimeSource>,
     pub(crate) policy: Policy,
@@ -76,7 +76,7 @@ pub(crate) struct Shared {
     pub(crate) arrivals: Arrivals,
 }
 
-impl Shared {
+impl SharedState {
     pub(crate) fn new(rules: Rules, clock: Box<dyn TimeSource>, policy: Policy, waker: Waker) -> Self {
         Self {
             rules,
@@ -148,7 +148,7 @@ impl Shared {
     }
 }
 
-impl ReplyQueue for Shared {
+impl ReplyQueue for SharedState {
     fn queue_reply(&self, command: &PendingCommand, result: Result<Vec<u8>, Refusal>) {
         let checked = |text| self.policy.check_return(&command.name, &command.returns, text, &self.counters);
         let result = result.and_then(checked);
@@ -175,7 +175,7 @@ impl ReplyQueue for Shared {
 }
 
 impl Emitter {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<SharedState>) -> Self {
         Self { shared }
     }
 

@@ -29,7 +29,7 @@ use crate::{
     command::Command,
     counters::Stats,
     dialer::Dialer,
-    emitter::{Emitter, Shared},
+    emitter::{Emitter, SharedState},
     handover::Handover,
     listener::Listener,
 };
@@ -186,7 +186,7 @@ impl Monitor {
         self.inner.shutdown();
     }
 
-    pub(crate) fn shared(&self) -> Arc<Shared> {
+    pub(crate) fn shared(&self) -> Arc<SharedState> {
         Arc::clone(&self.inner.parts.shared)
     }
 

@@ -13,7 +13,7 @@ use crate::{
     command::Command,
     counters::Stats,
     dialer::Dialer,
-    emitter::{Emitter, Shared},
+    emitter::{Emitter, SharedState},
     handover::Handover,
     listener::Listener,
     monitor::Monitor,
@@ -51,7 +51,7 @@ impl Monitor {
 /// A monitor that runs on its own thread. Dropping it stops the monitor, as [`stop`](Self::stop) does.
 #[derive(Debug)]
 pub struct MonitorThread {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     thread: Option<JoinHandle<io::Result<Option<Handover>>>>,
 }
 

@@ -30,11 +30,11 @@ fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
 }
 
 /// The observed values, in order.
-type Observed<T> = Arc<Mutex<Vec<T>>>;
+type Observations<T> = Arc<Mutex<Vec<T>>>;
 
 #[test]
 fn command_gets_its_caller() {
-    let seen: Observed<Caller> = Observed::default();
+    let seen: Observations<Caller> = Observations::default();
     let (here, elsewhere) = (Arc::clone(&seen), Arc::clone(&seen));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("vm");
@@ -81,7 +81,7 @@ fn command_gets_its_caller() {
 
 #[test]
 fn on_connect_admits_clients_and_on_disconnect_is_called() {
-    let (asked, closed): (Observed<_>, Observed<_>) = Default::default();
+    let (asked, closed): (Observations<_>, Observations<_>) = Default::default();
     let (ask, close) = (Arc::clone(&asked), Arc::clone(&closed));
     let mut monitor = monitor(|builder| {
         builder
@@ -117,7 +117,7 @@ fn on_connect_admits_clients_and_on_disconnect_is_called() {
 
 #[test]
 fn connection_is_closed_by_its_id() {
-    let ids: Observed<_> = Observed::default();
+    let ids: Observations<_> = Observations::default();
     let opened = Arc::clone(&ids);
     let mut monitor = monitor(|builder| {
         builder.on_connect(move |caller| {
@@ -142,7 +142,7 @@ fn send_with(client: &Client, request: &str, descriptors: &[BorrowedFd<'_>]) {
 
 #[test]
 fn command_takes_the_descriptors_sent_with_it() {
-    let taken: Observed<OwnedFd> = Observed::default();
+    let taken: Observations<OwnedFd> = Observations::default();
     let take = Arc::clone(&taken);
     let take = Command::new("take").returns(Type::Bool).run_for(move |caller, NoArguments {}| {
         let descriptor = caller.take_descriptor();

@@ -20,9 +20,9 @@ type Version = (u32, u32, u32);
 const START: Duration = Duration::new(1_700_000_000, 0);
 
 #[derive(Clone, Debug)]
-struct Shared(Arc<ManualClock>);
+struct SharedClock(Arc<ManualClock>);
 
-impl TimeSource for Shared {
+impl TimeSource for SharedClock {
     fn monotonic(&self) -> std::time::Instant {
         self.0.monotonic()
     }
@@ -37,7 +37,7 @@ fn monitor(
     describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder,
 ) -> (Monitor, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(START));
-    let builder = Monitor::builder(version.0, version.1, version.2).clock(Shared(Arc::clone(&clock)));
+    let builder = Monitor::builder(version.0, version.1, version.2).clock(SharedClock(Arc::clone(&clock)));
     (describe(builder).build().unwrap(), clock)
 }
 

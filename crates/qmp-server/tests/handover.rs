@@ -25,9 +25,9 @@ const NUMBERS: &str = "QMP_SERVER_TEST_NUMBERS";
 const TEXT: &str = "QMP_SERVER_TEST_TEXT";
 
 #[derive(Clone, Debug)]
-struct Shared(Arc<ManualClock>);
+struct SharedClock(Arc<ManualClock>);
 
-impl TimeSource for Shared {
+impl TimeSource for SharedClock {
     fn monotonic(&self) -> std::time::Instant {
         self.0.monotonic()
     }
@@ -94,7 +94,7 @@ fn client_keeps_its_connection_over_an_update() {
 
 #[test]
 fn held_events_and_silent_sources_survive_an_update() {
-    let clock = Shared(Arc::new(ManualClock::new(Duration::from_secs(1_700_000_000))));
+    let clock = SharedClock(Arc::new(ManualClock::new(Duration::from_secs(1_700_000_000))));
     let mut before = builder().clock(clock.clone()).build().unwrap();
     let mut client = client(&mut before);
     let rtc = |offset: u32| event("RTC_CHANGE", &format!(r#"{{"offset": {offset}, "qom-path": "/rtc"}}"#));

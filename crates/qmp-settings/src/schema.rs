@@ -217,7 +217,7 @@ impl TableSchema {
     }
 }
 
-/// What a person may write, as in a table of documentation.
+/// The permitted values, as in a table of documentation.
 impl fmt::Display for Form {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -85,10 +85,10 @@ struct Content {
 
 /// The positions of all rules. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Positions(Arc<Shared>);
+pub(super) struct Positions(Arc<PositionState>);
 
 #[derive(Debug)]
-struct Shared {
+struct PositionState {
     path: PathBuf,
     state: Mutex<State>,
     /// Held while the file is written: one write at a time, and never an older state after a newer one.
@@ -122,7 +122,7 @@ impl Positions {
             content = Content { version: VERSION, journal: identity.into(), rules: BTreeMap::new() };
         }
         let state = Mutex::new(State { content, urgent: false, idle: false });
-        Ok(Self(Arc::new(Shared { path, state, writing: Mutex::default(), changed: Notify::new() })))
+        Ok(Self(Arc::new(PositionState { path, state, writing: Mutex::default(), changed: Notify::new() })))
     }
 
     /// The position of a rule; `None` for a rule without one.
@@ -202,7 +202,7 @@ impl Positions {
     }
 }
 
-impl Shared {
+impl PositionState {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

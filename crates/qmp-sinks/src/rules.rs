@@ -24,10 +24,10 @@ pub const STOP_DELIVERY_MAX: Duration = Duration::from_secs(5);
 
 /// The rules of a hub. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Rules(Arc<Shared>);
+pub struct Rules(Arc<RuleState>);
 
 #[derive(Debug)]
-struct Shared {
+struct RuleState {
     reader: Reader,
     appender: Appender,
     positions: Positions,
@@ -116,7 +116,7 @@ impl Rules {
         let writer =
             Task(tokio::spawn(duties.watch("positions of rules", move || *stopping.borrow(), write)));
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned().into();
-        let started = Self(Arc::new(Shared {
+        let started = Self(Arc::new(RuleState {
             reader: journal.reader(),
             appender: journal.appender(),
             positions,
@@ -262,7 +262,7 @@ impl Rules {
     }
 }
 
-impl Shared {
+impl RuleState {
     fn active(&self) -> MutexGuard<'_, Vec<ActiveRule>> {
         lock(&self.active)
     }

@@ -1,4 +1,4 @@
-//! What one source file declares and imports, outside its tests.
+//! The declarations and imports of one source file, outside its tests.
 
 use super::tokens::{Token, tokens};
 

@@ -86,7 +86,7 @@ impl Status {
             (_, vms) => table::tables(vms, left.unwrap_or_default(), palette, &zone),
         };
         output::print(&text)?;
-        // Rules that fail are shown here: they cannot notify anyone of their own failure.
+        // Rules that fail are shown here: they cannot report their own failure.
         let sinks = client.sinks().await.unwrap_or_default();
         output::print(&stuck::stuck(&sinks, palette, &zone))?;
         Ok(Exit::Done)

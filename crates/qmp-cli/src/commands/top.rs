@@ -30,7 +30,7 @@ use crate::hub::{HubAddress, HubArgs, HubClient, page_path};
 use crate::output;
 use crate::signals::StopSignals;
 use crate::terminal::Terminal;
-use feed::Wanted;
+use feed::FeedRequest;
 use filter::NameFilter;
 use glyphs::Glyphs;
 use model::Model;
@@ -131,7 +131,7 @@ async fn display(
     let mut keyboard = screen::read_keyboard();
     let mut records = tokio::spawn(feed::records(client.clone(), position, sender.clone()));
     tokio::spawn(feed::states(client.clone(), wanted_states, sender));
-    let mut wanted = Wanted { past: Some(model.span.micros()), ..Wanted::default() };
+    let mut wanted = FeedRequest { past: Some(model.span.micros()), ..FeedRequest::default() };
     let mut second = ticks(Duration::from_secs(1));
     let (mut states_tick, mut all_tick) = (ticks(STATES_EVERY), ticks(ALL_STATES_EVERY));
     let (mut is_changed, mut next_frame) = (true, Instant::now());

@@ -39,7 +39,7 @@ pub struct Waker {
 
 /// A socket watched by a [`Poller`], until it is dropped and closed.
 #[derive(Debug)]
-pub struct Watched {
+pub struct PollRegistration {
     socket: OwnedFd,
     token: usize,
     epoll: Arc<OwnedFd>,
@@ -73,9 +73,9 @@ impl Poller {
     /// # Errors
     ///
     /// A system error.
-    pub fn watch(&self, socket: OwnedFd, token: usize, interest: Interest) -> io::Result<Watched> {
+    pub fn watch(&self, socket: OwnedFd, token: usize, interest: Interest) -> io::Result<PollRegistration> {
         epoll::add(&self.epoll, &socket, EventData::new_u64(token as u64), flags(interest))?;
-        Ok(Watched { socket, token, epoll: Arc::clone(&self.epoll), interest })
+        Ok(PollRegistration { socket, token, epoll: Arc::clone(&self.epoll), interest })
     }
 
     /// Waits for the first ready socket, a call of [`Waker::wake`], the timer, or the end of `timeout`; appends the
@@ -156,7 +156,7 @@ impl Waker {
     }
 }
 
-impl Watched {
+impl PollRegistration {
     pub(super) fn modify(&mut self, interest: Interest) -> io::Result<()> {
         let token = EventData::new_u64(self.token as u64);
         Ok(epoll::modify(&self.epoll, &self.socket, token, flags(interest))?)
@@ -171,7 +171,7 @@ impl Watched {
     }
 }
 
-impl AsFd for Watched {
+impl AsFd for PollRegistration {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

@@ -26,7 +26,7 @@ pub struct Waker {
 
 /// A socket watched by a [`Poller`], until it is dropped and closed.
 #[derive(Debug)]
-pub struct Watched {
+pub struct PollRegistration {
     /// Present until it is taken.
     socket: Option<OwnedFd>,
     token: usize,
@@ -56,11 +56,11 @@ impl Poller {
     /// # Errors
     ///
     /// A system error.
-    pub fn watch(&self, socket: OwnedFd, token: usize, interest: Interest) -> io::Result<Watched> {
+    pub fn watch(&self, socket: OwnedFd, token: usize, interest: Interest) -> io::Result<PollRegistration> {
         // SAFETY: the socket has to be deleted from the poller before it is closed. The returned value owns it and
         // the poller; it deletes the socket when it is dropped and before it returns the socket.
         unsafe { self.poller.add_with_mode(socket.as_raw_fd(), event(token, interest), PollMode::Level) }?;
-        Ok(Watched { socket: Some(socket), token, poller: Arc::clone(&self.poller), interest })
+        Ok(PollRegistration { socket: Some(socket), token, poller: Arc::clone(&self.poller), interest })
     }
 
     /// Waits for the first ready socket, a call of [`Waker::wake`], or the end of `timeout`; appends the ready
@@ -115,7 +115,7 @@ impl Waker {
     }
 }
 
-impl Watched {
+impl PollRegistration {
     pub(super) fn modify(&mut self, interest: Interest) -> io::Result<()> {
         self.poller.modify_with_mode(self.as_fd(), event(self.token, interest), PollMode::Level)
     }
@@ -135,13 +135,13 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for PollRegistration {
     fn drop(&mut self) {
         self.delete();
     }
 }
 
-impl AsFd for Watched {
+impl AsFd for PollRegistration {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_ref().expect("it is taken only with the value that has it").as_fd()
     }

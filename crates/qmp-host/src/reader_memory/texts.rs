@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
 
-use super::Charged;
+use super::ChargedText;
 
 /// A text that its readers share.
 #[derive(Clone, Debug)]
-pub struct SharedText(Arc<Charged<Vec<u8>>>);
+pub struct SharedText(Arc<ChargedText<Vec<u8>>>);
 
 impl AsRef<[u8]> for SharedText {
     fn as_ref(&self) -> &[u8] {
@@ -18,7 +18,7 @@ impl AsRef<[u8]> for SharedText {
 
 /// Texts by what they are of, as long as a reader has them. They are made one at a time.
 #[derive(Debug)]
-pub struct Texts<K>(tokio::sync::Mutex<HashMap<K, Weak<Charged<Vec<u8>>>>>);
+pub struct Texts<K>(tokio::sync::Mutex<HashMap<K, Weak<ChargedText<Vec<u8>>>>>);
 
 impl<K> Default for Texts<K> {
     fn default() -> Self {
@@ -36,7 +36,7 @@ impl<K: Eq + Hash> Texts<K> {
     pub async fn get<E>(
         &self,
         key: K,
-        make: impl AsyncFnOnce() -> Result<Option<Charged<Vec<u8>>>, E>,
+        make: impl AsyncFnOnce() -> Result<Option<ChargedText<Vec<u8>>>, E>,
     ) -> Result<Option<SharedText>, E> {
         let mut texts = self.0.lock().await;
         if let Some(text) = texts.get(&key).and_then(Weak::upgrade) {

@@ -12,7 +12,7 @@ const SHARED_TEXT_MAX_BYTES: usize = 1 << 20;
 
 /// The last chunks, without a gap between them.
 #[derive(Debug)]
-pub(super) struct Recent {
+pub(super) struct RecentChunks {
     chunks: VecDeque<Chunk>,
     bytes: usize,
     /// The beginning of the next chunk.
@@ -38,7 +38,7 @@ pub(crate) enum ReadStep {
     Front,
 }
 
-impl Recent {
+impl RecentChunks {
     pub(super) fn new(front: Offset) -> Self {
         Self { chunks: VecDeque::new(), bytes: 0, front }
     }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn position_selects_its_chunk() {
-        let mut recent = Recent::new(Offset(10));
+        let mut recent = RecentChunks::new(Offset(10));
         for (text, upto) in [("a", 12), ("", 15), ("", 16), ("bc", 20)] {
             recent.push(Bytes::from_static(text.as_bytes()), Offset(upto));
         }
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn kept_text_is_bounded() {
-        let mut recent = Recent::new(Offset(0));
+        let mut recent = RecentChunks::new(Offset(0));
         let half = Bytes::from(vec![b'x'; SHARED_TEXT_MAX_BYTES / 2]);
         for n in 1..=5 {
             recent.push(half.clone(), Offset(2 * n - 1));

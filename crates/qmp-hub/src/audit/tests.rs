@@ -11,9 +11,9 @@ fn people_are_told_who_it_was() {
         (remote, Some("ci"), "token ci of 10.0.0.7:4567 at /run/hub.sock"),
     ];
     for (peer, token, expected) in cases {
-        let who = ClientIdentity { peer, token: token.map(Box::from), at: "/run/hub.sock".into() };
-        assert_eq!(who.to_string(), expected);
-        assert_eq!(who.members()["client"], expected);
+        let identity = ClientIdentity { peer, token: token.map(Box::from), at: "/run/hub.sock".into() };
+        assert_eq!(identity.to_string(), expected);
+        assert_eq!(identity.members()["client"], expected);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::keeper::Keeper;
+use super::keeper::RuleKeeper;
 use super::vm_source::DISCOVERED_MAX;
 use super::{naming, processes};
 use crate::layout::Parts;
@@ -55,7 +55,7 @@ struct DialedInVm {
 type Identity = (String, Option<String>);
 
 /// Accepts for ever.
-pub(super) async fn serve(address: Address, mut keeper: Keeper) {
+pub(super) async fn serve(address: Address, mut keeper: RuleKeeper) {
     let mode = keeper.rule.dial_in_mode;
     let listener = loop {
         match listen(&address, mode).await {
@@ -131,7 +131,7 @@ async fn welcome(
     pid: Option<i32>,
     address: &Address,
     known: &mut HashMap<Identity, DialedInVm>,
-    keeper: &mut Keeper,
+    keeper: &mut RuleKeeper,
 ) {
     let told = caller.name.clone().or_else(|| caller.uuid.clone());
     let text = told.or_else(|| pid.and_then(processes::name_of)).unwrap_or_else(|| match pid {
@@ -167,7 +167,7 @@ async fn welcome(
 }
 
 /// Waits until the VM's connection has ended; `false` if it does not.
-async fn ended(name: &VmName, keeper: &Keeper) -> bool {
+async fn ended(name: &VmName, keeper: &RuleKeeper) -> bool {
     let over = async {
         while is_attached(name, keeper) {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -176,12 +176,16 @@ async fn ended(name: &VmName, keeper: &Keeper) -> bool {
     tokio::time::timeout(OLD_ONE_ENDS, over).await.is_ok()
 }
 
-fn is_attached(name: &VmName, keeper: &Keeper) -> bool {
+fn is_attached(name: &VmName, keeper: &RuleKeeper) -> bool {
     let vm = keeper.registry.vms().get(name.as_str());
     vm.is_some_and(|vm| matches!(vm.status().state, MonitorState::Attached | MonitorState::Overrun))
 }
 
-async fn add(parts: &Parts, address: &Address, keeper: &mut Keeper) -> Option<(VmName, IncomingMonitors)> {
+async fn add(
+    parts: &Parts,
+    address: &Address,
+    keeper: &mut RuleKeeper,
+) -> Option<(VmName, IncomingMonitors)> {
     let text = keeper.rule.name.fill(parts);
     for name in naming::candidates(&text) {
         let relays = keeper.rule.relays_of(&name);
@@ -199,7 +203,7 @@ async fn add(parts: &Parts, address: &Address, keeper: &mut Keeper) -> Option<(V
     None
 }
 
-async fn remove_those_away(known: &mut HashMap<Identity, DialedInVm>, keeper: &Keeper) {
+async fn remove_those_away(known: &mut HashMap<Identity, DialedInVm>, keeper: &RuleKeeper) {
     let mut gone = Vec::new();
     for (identity, vm) in known.iter_mut() {
         if is_attached(&vm.name, keeper) {

@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_millis(500);
 const NEXT_MONITOR: Duration = Duration::from_secs(60);
 
 /// Keeps the VMs of one rule.
-pub(super) struct Keeper {
+pub(super) struct RuleKeeper {
     pub(super) rule: Arc<DiscoveryRule>,
     pub(super) registry: VmRegistry,
     /// The setting of the rule, which may change while it runs.
@@ -46,7 +46,7 @@ struct TrackedVm {
     since: tokio::time::Instant,
 }
 
-impl Keeper {
+impl RuleKeeper {
     pub(super) fn new(
         rule: Arc<DiscoveryRule>,
         silent_after: Arc<Setting>,
@@ -247,7 +247,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for RuleKeeper {
     fn drop(&mut self) {
         for kept in self.known.values() {
             self.claims.release(&kept.endpoints);

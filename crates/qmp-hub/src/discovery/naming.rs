@@ -190,7 +190,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a VM is called, there are names for it, all different.
+        /// VMs of any titles get names, all different.
         #[test]
         fn there_is_always_a_name(found in "\\PC{0,80}") {
             let names: Vec<_> = candidates(&found).collect();

@@ -39,7 +39,7 @@ impl Paths {
     pub(super) fn new(patterns: Vec<PathPattern>, layout: Option<Layout>) -> Self {
         let watch = DirectoryWatch::new().inspect_err(|error| {
             tracing::warn!(
-                "directories cannot be watched ({error}); they are looked at every {LOOK_UNWATCHED:?}"
+                "directories cannot be watched ({error}); they are scanned every {LOOK_UNWATCHED:?}"
             );
         });
         let watch = watch.ok();
@@ -61,7 +61,7 @@ impl Paths {
         {
             self.warned = true;
             tracing::warn!(
-                "not every directory can be watched ({error}; see /proc/sys/fs/inotify); they are looked at every \
+                "not every directory can be watched ({error}; see /proc/sys/fs/inotify); they are scanned every \
                  {LOOK_UNWATCHED:?}"
             );
         }

@@ -25,7 +25,7 @@ const PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
 /// QEMUs with hundreds of devices have some 50 KiB.
 const COMMAND_LINE_MAX_BYTES: u64 = 1 << 20;
 
-/// What to do about a QEMU without a free monitor.
+/// Advice about a QEMU without a free monitor.
 const GIVE_IT_ONE: &str = "start it with -qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off";
 
 /// Processes whose log line is remembered, at most.

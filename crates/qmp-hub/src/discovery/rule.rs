@@ -65,7 +65,7 @@ pub enum SourceError {
     /// The text is no known source.
     #[error("\"{text}\" is nothing to look for; write {}{}", listed(), did_you_mean(text))]
     Unknown {
-        /// What was given.
+        /// The text given.
         text: Box<str>,
     },
     /// The address at which QEMUs are to dial in cannot be read.
@@ -76,7 +76,7 @@ pub enum SourceError {
         "QEMUs cannot dial in at {address}; write unix:/run/qmp-events/dial-in.sock or tcp:127.0.0.1:PORT"
     )]
     NotDialIn {
-        /// What was given.
+        /// The text given.
         address: Address,
     },
 }

@@ -210,7 +210,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is sent in place of an answer, reading it ends and does not fail.
+        /// Reading any bytes in place of an answer ends and does not fail.
         #[test]
         fn any_answer_is_read(answer in prop::collection::vec(prop_oneof![Just(0_u8), Just(20), any::<u8>()], 0..200)) {
             let _ = messages(&answer, &mut Vec::new());

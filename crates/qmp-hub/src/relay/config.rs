@@ -12,7 +12,7 @@ pub const DEFAULT_MODE: u32 = 0o600;
 pub struct RelayConfig {
     /// The path of the socket.
     pub path: PathBuf,
-    /// What its clients may do.
+    /// The rights of its clients.
     pub role: Role,
     /// The permissions of the socket's file: a user with write permission may connect.
     pub mode: u32,

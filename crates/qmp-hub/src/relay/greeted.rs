@@ -1,4 +1,4 @@
-//! What a VM says of itself when it greets, as a relay says it in its place.
+//! The greeting of a VM, which a relay sends in its place.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -6,7 +6,7 @@ use qmp_host::lock;
 use qmp_wire::dialect::Value;
 use qmp_wire::server::Profile;
 
-/// What the VM says of itself.
+/// The greeting of the VM.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct VmGreeting {
     /// The whole greeting, without capabilities that the relay cannot serve.
@@ -16,7 +16,7 @@ pub(super) struct VmGreeting {
     pub(super) out_of_band: bool,
 }
 
-/// What VMs say of themselves, once for all who say the same: those of one release.
+/// Greetings of VMs, one for all VMs of one release.
 #[derive(Debug, Default)]
 pub(super) struct Greetings(Mutex<Vec<Weak<VmGreeting>>>);
 
@@ -100,9 +100,9 @@ mod tests {
         let other = greetings.shared(greeted(3));
         assert_eq!((first.version, other.version), ((7, 2, 22), (7, 3, 22)));
         drop(first);
-        // One that nobody has any more is not kept.
+        // A greeting without users is not kept.
         drop(greetings.shared(greeted(2)));
         drop(greetings.shared(greeted(3)));
-        assert_eq!(greetings.0.lock().expect("nobody panicked").len(), 1);
+        assert_eq!(greetings.0.lock().expect("not poisoned").len(), 1);
     }
 }

@@ -24,7 +24,7 @@ use super::tap::Tap;
 use crate::commands::CommandsInFlight;
 use crate::limits::STOP_HTTP_MAX;
 
-/// What all relays of a hub share.
+/// The state that all relays of a hub share.
 #[derive(Debug)]
 pub(crate) struct Relays {
     lines: Arc<Lines>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use qmp_host::blocking;
-use qmp_host::reader_memory::{Charged, MemoryShort, READER_WAIT_MAX, ReaderMemory, Texts};
+use qmp_host::reader_memory::{ChargedText, MemoryShort, READER_WAIT_MAX, ReaderMemory, Texts};
 use qmp_journal::{Cursor, Globs, JournalError, LargeRecord, PrunedRange, Query, Reader, RecordKind};
 use qmp_wire::dialect::{Object, Value};
 use qmp_wire::server::{Refusal, RequestId};
@@ -151,7 +151,7 @@ impl Replay {
         Ok(line.map(Bytes::from_owner))
     }
 
-    async fn write_large(&self, large: LargeRecord) -> Result<Option<Charged<Vec<u8>>>, ReplayError> {
+    async fn write_large(&self, large: LargeRecord) -> Result<Option<ChargedText<Vec<u8>>>, ReplayError> {
         // The record, and its line.
         let memory = self.replays.memory.take(2 * large.data_bytes + LARGE_LINE_BESIDES_BYTES).await?;
         let short = self.replays.memory.short();

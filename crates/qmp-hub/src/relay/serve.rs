@@ -83,14 +83,15 @@ async fn serve_client(stream: UnixStream, _open_file: Share, outbox: Arc<Outbox>
         Ok(peer) => peer,
         Err(error) => return tracing::warn!("{path}: cannot tell which client connects: {error}"),
     };
-    let Some(who) = relay.admit(&stream, peer) else { return };
+    let Some(identity) = relay.admit(&stream, peer) else { return };
     let Some(joined) = relay.line.join(&outbox) else {
-        return relay.turn_away(&stream, &who.peer, "the VM went away in this moment; connect again");
+        return relay.turn_away(&stream, &identity.peer, "the VM went away in this moment; connect again");
     };
     relay.counters.accepted.fetch_add(1, Ordering::Relaxed);
     relay.counters.clients.fetch_add(1, Ordering::Relaxed);
     let guard = ClientGuard { relay: Arc::clone(&relay), outbox: Arc::clone(&outbox) };
-    let exit = Client::new(stream, ClientSession::new(Arc::clone(&relay), who, outbox, joined)).run().await;
+    let exit =
+        Client::new(stream, ClientSession::new(Arc::clone(&relay), identity, outbox, joined)).run().await;
     drop(guard);
     if exit == ClientExit::Slow {
         relay.counters.closed_slow.fetch_add(1, Ordering::Relaxed);

@@ -34,7 +34,7 @@ const TAKE_DESCRIPTORS: [&str; 2] = ["getfd", "add-fd"];
 /// One client, from its greeting to its end.
 pub(super) struct ClientSession {
     pub(super) relay: Arc<Relay>,
-    who: Arc<ClientIdentity>,
+    identity: Arc<ClientIdentity>,
     server: Server,
     pub(super) outbox: Arc<Outbox>,
     /// Everything up to here was sent to this client, or was committed before it negotiated.
@@ -86,7 +86,7 @@ impl ReplySink for Reply {
 impl ClientSession {
     pub(super) fn new(
         relay: Arc<Relay>,
-        who: ClientIdentity,
+        identity: ClientIdentity,
         outbox: Arc<Outbox>,
         (greeted, position): (Arc<VmGreeting>, Offset),
     ) -> Self {
@@ -94,7 +94,7 @@ impl ClientSession {
         let server = Server::greeting_with(profile, &greeted.greeting);
         Self {
             relay,
-            who: Arc::new(who),
+            identity: Arc::new(identity),
             server,
             outbox,
             position,
@@ -294,7 +294,7 @@ impl ClientSession {
         let takes = TAKE_DESCRIPTORS.contains(&&*what.command);
         let descriptors = if takes { std::mem::take(&mut self.descriptors) } else { Vec::new() };
         let audit = (!only_asks(&what.command)).then(|| {
-            Audit::begin(&self.relay.appender, &self.relay.line.vm, &self.who, &what.command, arguments)
+            Audit::begin(&self.relay.appender, &self.relay.line.vm, &self.identity, &what.command, arguments)
         });
         counters.commands.fetch_add(1, Ordering::Relaxed);
         let passed = ForwardedCommand {
@@ -303,7 +303,7 @@ impl ClientSession {
             out_of_band: what.out_of_band,
             descriptors,
         };
-        let in_flight = self.relay.commands.begin(&what.command, &self.who);
+        let in_flight = self.relay.commands.begin(&what.command, &self.identity);
         let asker =
             Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _in_flight: in_flight });
         if let Err(error) = self.relay.commander.forward(passed, asker) {

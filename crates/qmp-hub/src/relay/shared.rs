@@ -1,4 +1,4 @@
-//! What the clients of one relay share: its configuration, its counters, and which clients it admits.
+//! The state that the clients of one relay share: its configuration, its counters, and which clients it admits.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use qmp_client::Commander;
-use qmp_host::{Budget, Rarely, Share, lock};
+use qmp_host::{Budget, LogLimit, Share, lock};
 use qmp_journal::Appender;
 use tokio::net::UnixStream;
 
@@ -19,7 +19,7 @@ use super::status::RelayStatus;
 use crate::audit::{ClientIdentity, Peer};
 use crate::commands::CommandsInFlight;
 
-/// What the clients of one relay share.
+/// The state that the clients of one relay share.
 #[derive(Debug)]
 pub(super) struct Relay {
     pub(super) config: RelayConfig,
@@ -32,9 +32,9 @@ pub(super) struct Relay {
     /// The connections of clients that may be open.
     open_files: Arc<Budget>,
     pub(super) counters: Counters,
-    turned_away_said: Rarely,
-    pub(super) slow_said: Rarely,
-    pub(super) not_accepted_said: Rarely,
+    turned_away_said: LogLimit,
+    pub(super) slow_said: LogLimit,
+    pub(super) not_accepted_said: LogLimit,
     /// Why no client is served.
     error: Mutex<Option<Box<str>>>,
 }
@@ -68,9 +68,9 @@ impl Relay {
             replays,
             open_files,
             counters: Counters::default(),
-            turned_away_said: Rarely::default(),
-            slow_said: Rarely::default(),
-            not_accepted_said: Rarely::default(),
+            turned_away_said: LogLimit::default(),
+            slow_said: LogLimit::default(),
+            not_accepted_said: LogLimit::default(),
             error: Mutex::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! What the hub does about a monitor at which moment, by transcripts on a clock of their own.
+//! The instructions about a monitor over time, by transcripts on a clock of their own.
 
 use std::time::Duration;
 

@@ -38,9 +38,9 @@ pub(crate) fn record_silence(vm: &FollowedVm, spell: Spell, now: Instant, record
     }
     if let Some(pending) = vm.commands.oldest() {
         let waited = span::describe(micros(now.saturating_duration_since(pending.began_at)));
-        let CommandInFlight { execute, who, .. } = &*pending;
-        summary += &format!("; {execute} by {who} has had no reply for {waited}");
-        data["pending"] = json!({"execute": pending.execute, "client": pending.who.to_string()});
+        let CommandInFlight { execute, identity, .. } = &*pending;
+        summary += &format!("; {execute} by {identity} has had no reply for {waited}");
+        data["pending"] = json!({"execute": pending.execute, "client": pending.identity.to_string()});
     }
     summary.push('.');
     let last = recorder.vm_states.last(vm.name.as_str());

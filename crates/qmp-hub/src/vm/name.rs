@@ -30,7 +30,7 @@ pub enum VmNameError {
     /// The first character is neither a letter nor a digit.
     #[error("the name {name:?} begins with {found:?}; the first character must be a letter or digit")]
     BadStart {
-        /// What was given.
+        /// The text given.
         name: Box<str>,
         /// Its first character.
         found: char,
@@ -38,7 +38,7 @@ pub enum VmNameError {
     /// A character is none of the allowed ones.
     #[error("the name {name:?} holds {found:?}; letters, digits, '.', '_' and '-' are allowed")]
     BadCharacter {
-        /// What was given.
+        /// The text given.
         name: Box<str>,
         /// The first character that is not allowed.
         found: char,

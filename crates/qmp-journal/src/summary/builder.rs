@@ -3,7 +3,7 @@
 use super::changes::{ChangeOf, write_changes};
 use super::counts::{Cell, Key, write_counts};
 use crate::columns::minute;
-use crate::digest::Digested;
+use crate::digest::DigestResult;
 
 /// The summary of a segment, encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub(crate) struct SummaryBuilder {
 
 impl SummaryBuilder {
     /// Adds the record at `offset`, the next one.
-    pub(crate) fn add(&mut self, offset: u64, vm: u32, name: u32, received: i64, digested: Digested) {
-        let Digested { class, changes } = digested;
+    pub(crate) fn add(&mut self, offset: u64, vm: u32, name: u32, received: i64, digested: DigestResult) {
+        let DigestResult { class, changes } = digested;
         self.cells.push(Cell { vm, key: Key::new(name, class), minute: minute(received) });
         self.changes.extend(changes.into_iter().map(|change| ChangeOf { vm, offset, change }));
     }

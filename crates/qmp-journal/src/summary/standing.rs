@@ -12,16 +12,16 @@ use super::changes::{ChangeOf, read_changes, write_changes};
 use crate::digest::{Change, ChangeKind, Track};
 use crate::limits::{OPEN_WORDS_MAX, STANDING_VMS_MAX};
 
-/// What holds of each VM.
+/// The conditions of each VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct StandingConditions {
     vms: HashMap<u32, VmStanding>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct VmStanding {
     tracks: [Option<Since>; Track::COUNT as usize],
-    /// What lasts, the oldest first.
+    /// The conditions that last, the oldest first.
     open: Vec<Since>,
 }
 
@@ -33,7 +33,7 @@ struct Since {
     word: Box<str>,
 }
 
-impl Standing {
+impl StandingConditions {
     /// Reads what [`Self::write`] wrote; `None` if the bytes are nothing of that kind.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let mut standing = Self::default();
@@ -112,12 +112,12 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// What holds is the same when it is read, and after further changes.
+        /// The conditions are the same when they are read, and after further changes.
         #[test]
         fn standing_continues_as_without_a_break(before in changes(), after in changes()) {
-            let mut whole = Standing::default();
+            let mut whole = StandingConditions::default();
             before.iter().for_each(|change| whole.apply(change));
-            let mut continued = Standing::read(&whole.write()).expect("what was written");
+            let mut continued = StandingConditions::read(&whole.write()).expect("what was written");
             after.iter().for_each(|change| {
                 whole.apply(change);
                 continued.apply(change);
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn words_and_vms_are_bounded() {
-        let mut standing = Standing::default();
+        let mut standing = StandingConditions::default();
         for (offset, vm) in (1..).zip(0..u32::try_from(STANDING_VMS_MAX).expect("small") + 10) {
             let kind = ChangeKind::Set { track: Track::new(0), word: "running".into() };
             standing.apply(&ChangeOf { vm, offset, change: Change { at: UnixMicros(0), kind } });

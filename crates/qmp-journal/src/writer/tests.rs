@@ -15,7 +15,7 @@ use crate::{Draft, Query, Reader, verify};
 /// When each test begins: 2026-01-01T00:00:00Z.
 const START: UnixMicros = UnixMicros(1_767_225_600_000_000);
 
-/// What happens to one commit.
+/// The result of one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,

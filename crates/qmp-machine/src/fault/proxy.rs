@@ -184,7 +184,7 @@ struct Forwarder {
 
 impl Forwarder {
     fn run(mut self) {
-        // Whatever the result, both sides see the end.
+        // Both sides see the end with any result.
         let _ = self.pass();
         let _ = shutdown(&*self.client, Shutdown::Both);
         let _ = shutdown(&*self.machine, Shutdown::Both);

@@ -11,7 +11,7 @@ use crate::{
 /// A script that was parsed without problems.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
-    /// What the script shows, in a sentence.
+    /// The purpose of the script, in a sentence.
     pub summary: Option<Box<str>>,
     /// Default seed of its random decisions.
     pub seed: u64,

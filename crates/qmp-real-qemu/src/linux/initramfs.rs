@@ -6,7 +6,7 @@
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 
-/// What the last entry is called.
+/// The name of the last entry.
 const END: &str = "TRAILER!!!";
 
 /// An archive that grows.

@@ -21,7 +21,7 @@ impl Packages {
     ///
     /// # Errors
     ///
-    /// What went wrong, in a sentence.
+    /// The fault, in a sentence.
     pub(crate) fn unpack(&mut self, name: &str, into: &Path) -> Result<(), String> {
         let mut got = self.download(name);
         if got.is_err() && self.options.is_empty() {

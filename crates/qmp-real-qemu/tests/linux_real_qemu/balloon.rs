@@ -1,6 +1,6 @@
 //! A balloon in the guest's memory.
 
-use qmp_real_qemu::{Line, Scenario};
+use qmp_real_qemu::{MonitorLine, Scenario};
 
 use crate::rates::keep_their_distance;
 
@@ -34,6 +34,6 @@ fn inflates_and_deflates() {
     vm.end();
 }
 
-fn actual(line: &Line) -> u64 {
+fn actual(line: &MonitorLine) -> u64 {
     line.message["data"]["actual"].as_u64().expect("bytes")
 }

@@ -4,7 +4,7 @@ use qmp_real_qemu::Scenario;
 
 const CARD: &str = "-netdev user,id=n0,restrict=on -device virtio-net-pci,netdev=n0,id=nic0";
 
-/// After one event there is silence until somebody asks for the filter.
+/// After one event no other follows until `query-rx-filter`.
 #[test]
 fn rx_filter() {
     let scenario = Scenario::new(

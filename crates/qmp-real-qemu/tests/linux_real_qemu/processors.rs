@@ -25,7 +25,7 @@ fn plugged_and_unplugged() {
         "reply",
         &format!("ACPI_DEVICE_OST info.device=cpu1 info.source=3 info.status=132 {of_it}"),
     ]);
-    // Under emulation QEMU tells of the processor's interrupt controller, and never of the processor itself.
+    // Under emulation QEMU sends the event of the processor's interrupt controller, and never of the processor itself.
     vm.next("DEVICE_DELETED !device path=/machine/peripheral/cpu1/lapic");
     vm.next(&format!("ACPI_DEVICE_OST !info.device info.source=3 info.status=0 {of_it}"));
     assert_eq!(linux.runs("grep -c processor /proc/cpuinfo").trim(), "1");

@@ -1,10 +1,10 @@
-//! What this project's limiter makes of the causes that a guest has given QEMU, to compare with what QEMU sent.
+//! The output of this project's limiter for the causes that a guest gave QEMU, compared with QEMU's events.
 
 use std::time::{Duration, Instant};
 
 use qmp_events::EventKind;
 use qmp_events::limiter::Limiter;
-use qmp_real_qemu::Line;
+use qmp_real_qemu::MonitorLine;
 
 /// How long a window is.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub(crate) fn keyed<T: Clone>(
 
 /// The line was read so long after the first of its key, or a little later.
 #[track_caller]
-pub(crate) fn arrived(line: &Line, first: &Line, after: Duration) {
+pub(crate) fn arrived(line: &MonitorLine, first: &MonitorLine, after: Duration) {
     let arrived = line.arrived.duration_since(first.arrived);
     assert!(
         arrived + SOONER >= after && arrived <= after + LATER,
@@ -57,7 +57,7 @@ pub(crate) fn arrived(line: &Line, first: &Line, after: Duration) {
 
 /// The lines, all of one key, keep the distance of a window between each two.
 #[track_caller]
-pub(crate) fn keep_their_distance(lines: &[Line]) {
+pub(crate) fn keep_their_distance(lines: &[MonitorLine]) {
     for pair in lines.windows(2) {
         let distance = pair[1].arrived.duration_since(pair[0].arrived);
         assert!(distance + SOONER >= INTERVAL, "{distance:?} before {}", pair[1].text());

@@ -1,6 +1,6 @@
 //! Ports of virtio-serial that the guest opens and closes.
 
-use qmp_real_qemu::{Line, Scenario};
+use qmp_real_qemu::{MonitorLine, Scenario};
 
 use crate::rates::{at_once, keyed};
 
@@ -9,7 +9,7 @@ const PORTS: &str = "-device virtio-serial-pci \
     -chardev null,id=c2 -device virtserialport,chardev=c2,id=port2 \
     -chardev null,id=c3 -device virtserialport,chardev=c3,id=port3";
 
-/// What the guest does within a few milliseconds: which port, and whether it is open then.
+/// The guest's actions within a few milliseconds: which port, and whether it is open then.
 const CAUSES: [(&str, bool); 11] = [
     ("port1", true),
     ("port2", true),
@@ -41,9 +41,10 @@ fn ports_open_and_close() {
     linux.runs(&lines.join("; "));
 
     let predicted = keyed("VSERPORT_CHANGE", &at_once(&CAUSES), |(port, _)| port);
-    let came: Vec<Line> = predicted.iter().map(|_| vm.next("VSERPORT_CHANGE")).collect();
+    let came: Vec<MonitorLine> = predicted.iter().map(|_| vm.next("VSERPORT_CHANGE")).collect();
     for port in ["port1", "port2", "port3"] {
-        let of_it: Vec<&Line> = came.iter().filter(|line| line.message["data"]["id"] == port).collect();
+        let of_it: Vec<&MonitorLine> =
+            came.iter().filter(|line| line.message["data"]["id"] == port).collect();
         let predicted: Vec<_> = predicted.iter().filter(|(_, (id, _))| *id == port).collect();
         assert_eq!(of_it.len(), predicted.len(), "{port}");
         for (line, (at, (_, open))) in of_it.iter().zip(predicted) {
@@ -51,7 +52,7 @@ fn ports_open_and_close() {
             crate::rates::arrived(line, of_it[0], *at);
         }
     }
-    // What is held keeps the time at which it happened.
+    // A held event keeps the time at which it happened.
     assert!(came.last().expect("one").timestamp_us() < came[0].timestamp_us() + 900_000, "{came:#?}");
     vm.end();
 }

@@ -1,4 +1,4 @@
-//! A watchdog that the guest's driver arms and nobody feeds.
+//! A watchdog that the guest's driver arms and no process feeds.
 
 use qmp_real_qemu::Scenario;
 

@@ -1,15 +1,15 @@
 //! Migration from one QEMU to another.
 
 use qmp_events::Release;
-use qmp_real_qemu::{Line, Scenario, Vm};
+use qmp_real_qemu::{MonitorLine, Scenario, Vm};
 
 fn with_events(vm: &mut Vm) {
     vm.execute(r#"migrate-set-capabilities capabilities=[{"capability":"events","state":true}]"#);
 }
 
 /// The events of these lines, each with its status or number.
-fn story(lines: &[Line]) -> Vec<String> {
-    let told = |line: &Line| {
+fn story(lines: &[MonitorLine]) -> Vec<String> {
+    let told = |line: &MonitorLine| {
         let data = &line.message["data"];
         let more = data.get("status").or(data.get("pass")).map_or(String::new(), |more| format!(" {more}"));
         Some(format!("{}{}", line.event()?, more.replace('"', "")))
@@ -133,7 +133,7 @@ fn colo() {
     primary.next("RESUME");
     secondary.until("MIGRATION status=colo");
     primary.execute("x-colo-lost-heartbeat");
-    // Whoever notices first: the one that was told, or an error of the connection.
+    // The command or an error of the connection ends COLO, whichever is first.
     primary.until("COLO_EXIT mode=primary");
     secondary.until("COLO_EXIT mode=secondary");
     primary.reaches("running");

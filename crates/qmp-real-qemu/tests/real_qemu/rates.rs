@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use qmp_events::limiter::Limiter;
 use qmp_events::{EventKind, Release};
-use qmp_real_qemu::{Boot, Line, Scenario, Vm};
+use qmp_real_qemu::{Boot, MonitorLine, Scenario, Vm};
 
 /// How long a window is.
 const INTERVAL: Duration = Duration::from_millis(1_000);
@@ -27,10 +27,10 @@ const SCHEDULES: [Schedule; 3] = [
     Schedule { name: "alone again after an empty window", causes: &[0, 2_400] },
 ];
 
-/// What passes: which cause, and when.
+/// The causes that pass, and when.
 type ForwardedCommand = Vec<(usize, Duration)>;
 
-/// What our own limiter lets pass.
+/// The causes that our own limiter lets pass.
 fn predicted(kind: EventKind, causes: &[u64]) -> ForwardedCommand {
     let start = Instant::now();
     let mut limiter = Limiter::default();
@@ -51,7 +51,11 @@ fn predicted(kind: EventKind, causes: &[u64]) -> ForwardedCommand {
 }
 
 /// Causes an event by the schedule and returns when each was, and the lines that came, held ones included.
-fn caused(vm: &mut Vm, schedule: &Schedule, cause: impl Fn(&mut Vm, usize)) -> (Vec<Instant>, Vec<Line>) {
+fn caused(
+    vm: &mut Vm,
+    schedule: &Schedule,
+    cause: impl Fn(&mut Vm, usize),
+) -> (Vec<Instant>, Vec<MonitorLine>) {
     vm.forget();
     let start = Instant::now();
     let mut causes = Vec::new();
@@ -71,10 +75,10 @@ fn caused(vm: &mut Vm, schedule: &Schedule, cause: impl Fn(&mut Vm, usize)) -> (
 fn compare(
     schedule: &Schedule,
     kind: EventKind,
-    (causes, lines): (Vec<Instant>, Vec<Line>),
-    which: impl Fn(&Line) -> Option<usize>,
+    (causes, lines): (Vec<Instant>, Vec<MonitorLine>),
+    which: impl Fn(&MonitorLine) -> Option<usize>,
 ) {
-    let lines: Vec<&Line> = lines.iter().filter(|line| line.event() == Some(kind.name())).collect();
+    let lines: Vec<&MonitorLine> = lines.iter().filter(|line| line.event() == Some(kind.name())).collect();
     let predicted = predicted(kind, schedule.causes);
     let name = schedule.name;
     let texts: Vec<&str> = lines.iter().map(|line| line.text()).collect();
@@ -94,7 +98,12 @@ fn compare(
 }
 
 /// Goes through the schedules with one VM.
-fn go(vm: &mut Vm, kind: EventKind, cause: impl Fn(&mut Vm, usize), which: impl Fn(&Line) -> Option<usize>) {
+fn go(
+    vm: &mut Vm,
+    kind: EventKind,
+    cause: impl Fn(&mut Vm, usize),
+    which: impl Fn(&MonitorLine) -> Option<usize>,
+) {
     for schedule in &SCHEDULES {
         let came = caused(vm, schedule, &cause);
         compare(schedule, kind, came, &which);
@@ -111,7 +120,7 @@ fn rtc_change() {
         // Another year each time, in binary-coded decimals.
         vm.human(&format!("o /b 0x71 {}", 0x21 + index));
     };
-    let which = |line: &Line| {
+    let which = |line: &MonitorLine| {
         let offset = line.message["data"]["offset"].as_u64().expect("a year of this century");
         let years = (offset + 200 * 86_400) / (365 * 86_400);
         usize::try_from(years).ok()?.checked_sub(1)
@@ -144,7 +153,7 @@ fn read_sector(vm: &mut Vm, sector: usize) {
     vm.human(&format!("qemu-io q \"read {} 512\"", 512 * sector));
 }
 
-fn sector(line: &Line) -> Option<usize> {
+fn sector(line: &MonitorLine) -> Option<usize> {
     usize::try_from(line.message["data"]["sector-num"].as_u64()?).ok()
 }
 
@@ -164,7 +173,7 @@ fn quorum_failure() {
     vm.end();
 }
 
-/// What is held when QEMU ends is lost.
+/// An event that is held when QEMU ends is lost.
 #[test]
 fn held_at_the_end() {
     let scenario = Scenario::new(

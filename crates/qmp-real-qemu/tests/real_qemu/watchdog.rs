@@ -22,7 +22,7 @@ struct Way {
     finding: &'static str,
 }
 
-/// What has become of the machine.
+/// The state of the machine.
 enum After {
     /// It stands so, for this cause, and nothing more comes.
     Stands(&'static str, &'static str),

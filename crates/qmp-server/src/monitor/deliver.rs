@@ -6,7 +6,7 @@ use qmp_wire::dialect::Value;
 
 use super::event_loop::EventLoop;
 use crate::{
-    connection::{ConnectionKey, Disconnected},
+    connection::{ClientDisconnect, ConnectionKey},
     counters::add,
     event::NamedEvent,
     outgoing::EVENTS_DROPPED,
@@ -156,7 +156,7 @@ impl EventLoop {
         let key = connection.key;
         match connection.flush() {
             Ok(()) => self.to_serve.push(key),
-            Err(Disconnected) => self.close(key),
+            Err(ClientDisconnect) => self.close(key),
         }
     }
 

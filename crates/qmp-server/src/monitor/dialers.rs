@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use qmp_host::poller::Watched;
+use qmp_host::poller::PollRegistration;
 
 use crate::{caller::DialerId, connection::Service, dialer::Dialer};
 
@@ -21,7 +21,7 @@ pub(super) enum DialState {
     /// The next attempt is made at this time.
     Waiting(Instant),
     /// An attempt is in progress, to the address of this number.
-    Connecting(Watched, usize),
+    Connecting(PollRegistration, usize),
     Connected,
 }
 

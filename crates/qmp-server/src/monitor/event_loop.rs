@@ -18,7 +18,7 @@ use qmp_host::{
 use super::{dialers::Dialers, listeners::Listeners, parts::Parts, token::Token};
 use crate::{
     caller::ListenerId,
-    connection::{Connection, ConnectionKey, Disconnected},
+    connection::{ClientDisconnect, Connection, ConnectionKey},
     counters::add,
     listener::Listener,
     queue::{Batch, Order, Queue},
@@ -38,7 +38,7 @@ const LINGER: Duration = Duration::from_micros(100);
 /// Number of times that the queue is emptied before the sockets are served again.
 const ROUNDS_MAX: usize = 16;
 
-/// What a [`Monitor`](crate::Monitor) runs.
+/// The loop of a [`Monitor`](crate::Monitor).
 #[derive(Debug)]
 pub(crate) struct EventLoop {
     pub(super) parts: Parts,
@@ -196,7 +196,7 @@ impl EventLoop {
                     }
                     self.serve(key);
                 }
-                Err(Disconnected) => self.close(key),
+                Err(ClientDisconnect) => self.close(key),
             }
         }
         self.input = input;

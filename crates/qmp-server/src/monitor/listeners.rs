@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, time::Instant};
 
-use qmp_host::poller::{Interest, Poller, Watched};
+use qmp_host::poller::{Interest, PollRegistration, Poller};
 
 use super::token::Token;
 use crate::{
@@ -20,7 +20,7 @@ pub(super) struct Listeners {
 
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) socket: Watched,
+    pub(super) socket: PollRegistration,
     file: Option<SocketFile>,
     settings: Settings,
     pub(super) service: Service,

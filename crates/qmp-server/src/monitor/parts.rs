@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use qmp_wire::server::Profile;
 
-use crate::{caller::Caller, commands::Commands, emitter::Shared, slow_reader::SlowReader};
+use crate::{caller::Caller, commands::Commands, emitter::SharedState, slow_reader::SlowReader};
 
 /// The configuration that [`MonitorBuilder`](crate::MonitorBuilder) collects.
 pub(crate) struct Parts {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<SharedState>,
     pub(crate) profile: Arc<Profile>,
     pub(crate) commands: Commands,
     pub(crate) ready: Box<dyn Fn() -> bool + Send>,

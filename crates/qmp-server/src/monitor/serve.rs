@@ -11,7 +11,7 @@ use qmp_wire::{
 use super::event_loop::EventLoop;
 use crate::{
     check,
-    connection::{ConnectionKey, Disconnected},
+    connection::{ClientDisconnect, ConnectionKey},
     panics::{self, CaughtPanic},
     pending_command::{Arms, PendingCommand, ReplyQueue},
 };
@@ -76,12 +76,12 @@ impl EventLoop {
         let waited = connection.outgoing.len() > output_max_bytes / 2;
         let reads = connection.server.wants_input() && !waited;
         let watched = match connection.flush() {
-            Ok(()) if connection.is_done() => Err(Disconnected),
+            Ok(()) if connection.is_done() => Err(ClientDisconnect),
             Ok(()) => connection.watch(reads),
-            Err(Disconnected) => Err(Disconnected),
+            Err(ClientDisconnect) => Err(ClientDisconnect),
         };
         match watched {
-            Err(Disconnected) => self.close(key),
+            Err(ClientDisconnect) => self.close(key),
             // The client has read enough of its output: continue with its requests.
             Ok(()) if waited && connection.outgoing.len() <= output_max_bytes / 2 => self.to_serve.push(key),
             Ok(()) => {}

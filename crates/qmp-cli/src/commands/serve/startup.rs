@@ -9,7 +9,7 @@ use super::check::LISTED_MAX;
 use crate::hub::HubAddress;
 use crate::render::Palette;
 
-/// What a hub serves.
+/// The services of a hub.
 pub(super) struct StartupText<'a> {
     pub(super) journal: &'a std::path::Path,
     pub(super) http: &'a [HttpEndpoint],

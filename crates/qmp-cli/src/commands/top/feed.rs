@@ -19,9 +19,9 @@ const STATES_ONE_BY_ONE_MAX: usize = 8;
 /// Lanes of the past in one response.
 const LANES_AT_ONCE: usize = 500;
 
-/// What the display wants to know.
+/// A message for the display.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct FeedRequest {
     /// The states of these VMs.
     pub(super) vms: BTreeSet<Box<str>>,
     /// The states of all VMs.
@@ -30,7 +30,7 @@ pub(super) struct Wanted {
     pub(super) past: Option<i64>,
 }
 
-impl Wanted {
+impl FeedRequest {
     /// Adds what the display asks the hub for; `span` is that of its histories, in microseconds.
     pub(super) fn add(&mut self, request: Request, span: i64) {
         match request {
@@ -70,7 +70,7 @@ pub(super) async fn records(
 /// Answers what the display wants to know. A hub that is away answers nothing: the stream of records says so.
 pub(super) async fn states(
     client: HubClient,
-    mut wanted: mpsc::Receiver<Wanted>,
+    mut wanted: mpsc::Receiver<FeedRequest>,
     messages: mpsc::Sender<Message>,
 ) {
     while let Some(wanted) = wanted.recv().await {
@@ -82,7 +82,7 @@ pub(super) async fn states(
     }
 }
 
-async fn answers(client: &HubClient, wanted: Wanted) -> Result<Vec<Message>, HubError> {
+async fn answers(client: &HubClient, wanted: FeedRequest) -> Result<Vec<Message>, HubError> {
     let mut messages = Vec::new();
     let mut is_all = wanted.all || wanted.vms.len() > STATES_ONE_BY_ONE_MAX;
     for name in &wanted.vms {

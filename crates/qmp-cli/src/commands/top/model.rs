@@ -8,7 +8,7 @@ use qmp_wire::{Offset, Record, UnixMicros};
 use super::filter::NameFilter;
 use super::glyphs::Glyphs;
 use super::history::{Cell, History};
-use super::recent::Recent;
+use super::recent::RecentRecords;
 use super::row::{Need, Row};
 
 /// How the VMs are ordered.
@@ -88,7 +88,7 @@ pub(super) enum Pane {
     Records,
 }
 
-/// What the screen shows.
+/// The contents of the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     /// The table and the records.
@@ -97,7 +97,7 @@ pub(super) enum Page {
     Vm,
     /// Everything about one record.
     Record,
-    /// What the event of the record means.
+    /// The meaning of the record's event.
     Meaning,
     /// The keys.
     Help,
@@ -115,7 +115,7 @@ pub(super) enum HubState {
 /// The state of the display.
 #[derive(Debug)]
 pub(super) struct Model {
-    /// What the first line calls the hub.
+    /// The name of the hub in the first line.
     pub(super) hub_name: String,
     pub(super) glyphs: Glyphs,
     pub(super) is_coloured: bool,
@@ -123,7 +123,7 @@ pub(super) struct Model {
     pub(super) now: UnixMicros,
     pub(super) hub: HubState,
     rows: BTreeMap<Box<str>, Row>,
-    pub(super) recent: Recent,
+    pub(super) recent: RecentRecords,
     /// The last record that the histories contain.
     pub(super) counted_to: Offset,
     rate: Rate,
@@ -163,7 +163,7 @@ impl Model {
             now,
             hub: HubState::Live,
             rows: BTreeMap::new(),
-            recent: Recent::default(),
+            recent: RecentRecords::default(),
             counted_to: Offset(0),
             rate: Rate::default(),
             span: Span::HalfHour,

@@ -12,16 +12,16 @@ const RECENT_MAX_BYTES: usize = 8 << 20;
 
 /// The newest records, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
-    shown: Kept,
+pub(super) struct RecentRecords {
+    shown: BoundedRecords,
     /// The records since the display was paused.
-    later: Kept,
+    later: BoundedRecords,
     is_paused: bool,
     /// How many records arrived since then, also those that were evicted.
     pending: u64,
 }
 
-impl Recent {
+impl RecentRecords {
     /// Adds a record, in order of its offset.
     pub(super) fn push(&mut self, record: Record<'static>) {
         if self.is_paused {
@@ -65,12 +65,12 @@ impl Recent {
 
 /// Records up to a number and a size.
 #[derive(Debug, Default)]
-struct Kept {
+struct BoundedRecords {
     records: VecDeque<Record<'static>>,
     bytes: usize,
 }
 
-impl Kept {
+impl BoundedRecords {
     fn push(&mut self, record: Record<'static>) {
         self.bytes += bytes(&record);
         self.records.push_back(record);
@@ -109,13 +109,13 @@ mod tests {
         Record { offset: Some(Offset(offset)), vm: "v".into(), epoch, seq, received: UnixMicros(0), body }
     }
 
-    fn shown(recent: &Recent) -> Vec<u64> {
+    fn shown(recent: &RecentRecords) -> Vec<u64> {
         recent.shown().map(|record| record.offset.map_or(0, |offset| offset.0)).collect()
     }
 
     #[test]
     fn paused_list_stands_still_and_goes_on() {
-        let mut recent = Recent::default();
+        let mut recent = RecentRecords::default();
         recent.push(record(1, 0));
         recent.set_paused(true);
         for offset in 2..=5_000 {
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn records_are_limited_in_bytes() {
-        let mut recent = Recent::default();
+        let mut recent = RecentRecords::default();
         for offset in 1..=10 {
             recent.push(record(offset, RECENT_MAX_BYTES / 4));
         }

@@ -1,4 +1,4 @@
-//! What the hub sends for `/v1/timeline`, as far as the display needs it.
+//! The reply of `/v1/timeline`, as far as the display needs it.
 
 use std::collections::BTreeMap;
 

@@ -158,19 +158,23 @@ async fn changed_unseen(
 }
 
 /// The state of a VM from its checkpoint.
-struct Restored {
+struct CheckpointState {
     correlators: Correlators,
     offset: Offset,
     position: Position,
 }
 
 /// Restores the state of a VM from its checkpoint, if the checkpoint's last record is not after `upto`.
-async fn restored(source: &Source, vm: &str, upto: Offset) -> Result<Option<Restored>, Failure> {
+async fn restored(source: &Source, vm: &str, upto: Offset) -> Result<Option<CheckpointState>, Failure> {
     let mut correlators = Correlators::new();
     let client = match source {
         Source::File(reader) => {
             let restored = restore_checkpoint(&mut correlators, reader, vm, (Offset(0), upto), |_| true);
-            return Ok(restored.map(|it| Restored { correlators, offset: it.offset, position: it.position }));
+            return Ok(restored.map(|it| CheckpointState {
+                correlators,
+                offset: it.offset,
+                position: it.position,
+            }));
         }
         Source::Hub(client) => client,
     };
@@ -182,7 +186,7 @@ async fn restored(source: &Source, vm: &str, upto: Offset) -> Result<Option<Rest
         return Ok(None);
     }
     let position = correlators.position(vm);
-    Ok(position.map(|position| Restored { correlators, offset, position }))
+    Ok(position.map(|position| CheckpointState { correlators, offset, position }))
 }
 
 /// The offset of the last record.
@@ -267,7 +271,7 @@ async fn begins(
     source: &Source,
     vm: &str,
     moment: Moment,
-    (kept, restored): (Option<&Record<'_>>, Option<&Restored>),
+    (kept, restored): (Option<&Record<'_>>, Option<&CheckpointState>),
     zone: &TimeZone,
 ) -> Result<Vec<Begin>, Failure> {
     let mut begins: Vec<Begin> = Vec::new();
@@ -291,7 +295,7 @@ async fn begins(
         begins.push(Begin { epoch: position.id.0, offset });
         ControlFlow::Continue(())
     };
-    let is_removed = |restored: &&Restored| {
+    let is_removed = |restored: &&CheckpointState| {
         kept.is_none_or(|kept| kept.offset.is_none_or(|offset| offset > restored.offset))
     };
     if let Some(restored) = restored.filter(is_removed) {

@@ -994,7 +994,7 @@ pub(crate) const QUORUM_FAILURE: EventDesc = EventDesc {
     data_since: None,
     summary: "A quorum node could not serve a request: too few of its children agreed.",
     notes: &[
-        "The QUORUM_REPORT_BAD events of children that failed come first, as far as the rate limit lets them. Where children only differ and nobody has the majority, nobody is blamed, and there are none.",
+        "The QUORUM_REPORT_BAD events of children that failed come first, as far as the rate limit lets them. Where children only differ and none has the majority, none is blamed, and there are no such events.",
         "A flush that fails gives none.",
     ],
     members: &[

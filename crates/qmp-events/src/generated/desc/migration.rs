@@ -220,7 +220,7 @@ pub(crate) static COLOExitReason: EnumDesc = EnumDesc {
         },
         ValueDesc {
             name: "request",
-            summary: "Somebody asked for it.",
+            summary: "A client requested it.",
             since: Some(Release::new(3, 1)),
             removed: None,
             deprecated: None,

@@ -59,7 +59,7 @@ wire_enum! {
     COLOExitReason {
         /// No failover has happened; seen in `query-colo-status`, not in the event. Since 3.1.
         None = "none",
-        /// Somebody asked for it. Since 3.1.
+        /// A client requested it. Since 3.1.
         Request = "request",
         /// An error inside QEMU forced it. Since 3.1.
         Error = "error",

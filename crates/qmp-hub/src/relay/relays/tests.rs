@@ -10,9 +10,9 @@ use crate::vm::{FollowedVm, VmOrigin};
 
 /// A client that notes how its reply came.
 #[derive(Debug)]
-struct Noted(oneshot::Sender<(bool, Result<Box<str>, ExecuteError>)>);
+struct ReplyRecorder(oneshot::Sender<(bool, Result<Box<str>, ExecuteError>)>);
 
-impl ReplySink for Noted {
+impl ReplySink for ReplyRecorder {
     fn is_cancelled(&self) -> bool {
         false
     }
@@ -52,7 +52,7 @@ async fn pending() -> (PendingReply, oneshot::Receiver<(bool, Result<Box<str>, E
             out_of_band: false,
             descriptors: Vec::new(),
         };
-        let asker = Box::new(Noted(to.take().expect("attached once")));
+        let asker = Box::new(ReplyRecorder(to.take().expect("attached once")));
         follow.commander().forward(passed, asker).expect("attached");
     };
     vm.abort();

@@ -11,16 +11,16 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Lets a line pass now and then, and counts the others.
 #[derive(Debug, Default)]
-pub struct Rarely(Mutex<Past>);
+pub struct LogLimit(Mutex<LimitState>);
 
 #[derive(Debug, Default)]
-struct Past {
+struct LimitState {
     last: Option<Instant>,
     left_out: u64,
 }
 
-impl Rarely {
-    /// What stands behind a line that may pass: nothing, or how many were left out; `None` if this one is.
+impl LogLimit {
+    /// The suffix of a line that may pass: empty, or with the number of lines left out; `None` if this line is left out.
     pub fn pass(&self, now: Instant) -> Option<String> {
         let mut past = lock(&self.0);
         if past.last.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_a_line_and_a_number() {
-        let (rarely, began) = (Rarely::default(), Instant::now());
+        let (limit, began) = (LogLimit::default(), Instant::now());
         //  ms       what passes
         let cases = [
             (0, Some("")),
@@ -51,7 +51,7 @@ mod tests {
             (20_001, Some("")),
         ];
         for (at_ms, expected) in cases {
-            let passed = rarely.pass(began + Duration::from_millis(at_ms));
+            let passed = limit.pass(began + Duration::from_millis(at_ms));
             assert_eq!(passed.as_deref(), expected, "{at_ms}");
         }
     }

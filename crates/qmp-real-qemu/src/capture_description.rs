@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The description of one capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seen {
+pub struct CaptureDescription {
     /// The events of which it is an example.
     pub shows: Vec<String>,
     /// Options of QEMU.
@@ -23,7 +23,7 @@ pub struct Seen {
 ///
 /// If one of them cannot be read.
 #[must_use]
-pub fn captures(line: &str) -> Vec<(String, Seen, Vec<u8>)> {
+pub fn captures(line: &str) -> Vec<(String, CaptureDescription, Vec<u8>)> {
     let directory = directory(line);
     let Ok(entries) = std::fs::read_dir(&directory) else { return Vec::new() };
     let mut captures: Vec<_> = entries
@@ -42,7 +42,7 @@ pub fn captures(line: &str) -> Vec<(String, Seen, Vec<u8>)> {
 
 /// Writes the capture of a scenario to the directory in `QMP_CAPTURE_DIR`; without it, checks that the stored
 /// description is of this scenario.
-pub(crate) fn keep_or_check(line: &str, name: &str, seen: &Seen, bytes: &[u8]) {
+pub(crate) fn keep_or_check(line: &str, name: &str, seen: &CaptureDescription, bytes: &[u8]) {
     let text = toml::to_string(seen).expect("it can be written as TOML");
     if let Some(parent) = std::env::var_os("QMP_CAPTURE_DIR") {
         let directory = Path::new(&parent).join(format!("qemu-{line}"));
