@@ -95,7 +95,7 @@ pub enum EventKind {
     RtcChange,
     /// An s390x guest told the machine what it is: system type, name, level and sysplex.
     SclpCpiInfoAvailable,
-    /// The VM has shut down, and QEMU is about to exit unless it was told to stay.
+    /// The VM has shut down, and QEMU is about to exit unless it was configured to stay.
     Shutdown,
     /// A SPICE client opened a connection for a channel.
     SpiceConnected,

@@ -334,11 +334,11 @@ mod tests {
         assert_eq!(refused(&path).await, taken, "the lock is held");
         drop(hub);
 
-        let stranger = blocking::UnixListener::bind(&path).expect("binds");
+        let other = blocking::UnixListener::bind(&path).expect("binds");
         assert_eq!(refused(&path).await, taken, "no lock, but somebody listens");
-        blocking::UnixStream::connect(&path).expect("the stranger is left alone");
-        drop(stranger);
-        listen_at(&path).await.expect("replaces the stranger's dead socket");
+        blocking::UnixStream::connect(&path).expect("the socket in use is left alone");
+        drop(other);
+        listen_at(&path).await.expect("replaces the dead socket");
     }
 
     #[tokio::test]

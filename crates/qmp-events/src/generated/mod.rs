@@ -166,7 +166,7 @@ crate::event::wire_events! {
     RtcChange(RtcChange),
     /// An s390x guest told the machine what it is: system type, name, level and sysplex.
     SclpCpiInfoAvailable(crate::wire::UnknownMembers),
-    /// The VM has shut down, and QEMU is about to exit unless it was told to stay.
+    /// The VM has shut down, and QEMU is about to exit unless it was configured to stay.
     Shutdown(Shutdown),
     /// A SPICE client opened a connection for a channel.
     SpiceConnected(SpiceConnected),

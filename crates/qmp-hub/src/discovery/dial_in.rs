@@ -80,7 +80,7 @@ pub(super) async fn serve(address: Address, mut keeper: RuleKeeper) {
                 }
             },
             Some(met) = asked.join_next() => match met {
-                Ok((Ok(caller), pid)) => welcome(caller, pid, &address, &mut known, &mut keeper).await,
+                Ok((Ok(caller), pid)) => register(caller, pid, &address, &mut known, &mut keeper).await,
                 Ok((Err(error), _)) => keeper.say_once(&error.to_string(), &format!("{error}")),
                 Err(error) => tracing::error!("a task of the hub died: {error}"),
             },
@@ -126,7 +126,7 @@ async fn meet(stream: AcceptedStream, address: &Address) -> Result<Box<IncomingM
 }
 
 /// Hands a connection to its VM, or adds the VM.
-async fn welcome(
+async fn register(
     caller: Box<IncomingMonitor>,
     pid: Option<i32>,
     address: &Address,
@@ -157,7 +157,7 @@ async fn welcome(
     }
     if known.len() >= DISCOVERED_MAX {
         return keeper
-            .say_once("", &format!("more than {DISCOVERED_MAX} VMs dialled in; others are turned away"));
+            .say_once("", &format!("more than {DISCOVERED_MAX} VMs dialled in; others are refused"));
     }
     if let Some((name, callers)) = add(&parts, address, keeper).await {
         // The VM was just added, so its follower waits for this connection.
@@ -199,7 +199,7 @@ async fn add(
             Err(_) => return None,
         }
     }
-    keeper.say_once(&text, &format!("too many VMs are called {text:?}; one was turned away"));
+    keeper.say_once(&text, &format!("too many VMs are called {text:?}; one was refused"));
     None
 }
 

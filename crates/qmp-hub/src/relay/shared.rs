@@ -32,7 +32,7 @@ pub(super) struct Relay {
     /// The connections of clients that may be open.
     open_files: Arc<Budget>,
     pub(super) counters: Counters,
-    turned_away_said: LogLimit,
+    refused_said: LogLimit,
     pub(super) slow_said: LogLimit,
     pub(super) not_accepted_said: LogLimit,
     /// Why no client is served.
@@ -68,7 +68,7 @@ impl Relay {
             replays,
             open_files,
             counters: Counters::default(),
-            turned_away_said: LogLimit::default(),
+            refused_said: LogLimit::default(),
             slow_said: LogLimit::default(),
             not_accepted_said: LogLimit::default(),
             error: Mutex::default(),
@@ -144,12 +144,12 @@ impl Relay {
         let desc = format!("The relay of {} does not serve this client ({peer}): {reason}", self.line.vm);
         // A socket that was just connected has room.
         let _ = stream.try_write(&refusal::without_request(&desc));
-        let Some(more) = self.turned_away_said.pass(Instant::now()) else { return };
+        let Some(more) = self.refused_said.pass(Instant::now()) else { return };
         let relay = self.config.path.display();
         let (uid, gid, pid) = match peer {
             Peer::Process { uid, gid, pid, .. } => (Some(*uid), Some(*gid), *pid),
             Peer::Remote(_) => (None, None, None),
         };
-        tracing::warn!(vm = %self.line.vm, uid, gid, pid, "{relay}: a client was turned away: {reason}{more}");
+        tracing::warn!(vm = %self.line.vm, uid, gid, pid, "{relay}: a client was refused: {reason}{more}");
     }
 }

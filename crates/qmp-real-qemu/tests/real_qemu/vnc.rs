@@ -60,7 +60,7 @@ fn initialize(client: &mut (impl Read + Write)) {
 
 #[test]
 fn client_without_password() {
-    let scenario = Scenario::new("vnc", "A VNC client connects, is let in without a password, and leaves.")
+    let scenario = Scenario::new("vnc", "A VNC client connects without a password, and disconnects.")
         .shows(&["VNC_CONNECTED", "VNC_INITIALIZED", "VNC_DISCONNECTED"])
         .options("-vnc 127.0.0.1:0,to=999");
     let Some(mut vm) = scenario.start() else { return };

@@ -871,7 +871,7 @@ pub(crate) const DEVICE_TRAY_MOVED: EventDesc = EventDesc {
     data_since: None,
     summary: "The tray of a drive with removable media was opened or closed, by the guest or by a command.",
     notes: &[
-        "Nothing is raised when the tray is already where it is told to go.",
+        "Nothing is raised when the tray is already in the requested position.",
         "Changing the medium of a closed drive gives two events: open, then closed.",
     ],
     members: &[

@@ -28,7 +28,7 @@ pub(crate) const DEVICE_DELETED: EventDesc = EventDesc {
         "`device_del` only asks for the removal; this event is its end. Without the cooperation of the guest it may come late, at the next RESET, or never.",
         "One unplug can give several events: a virtio device first gives one for its backend, without `device`, then one with `device`.",
         "Raised without the guest too, whenever the object goes.",
-        "Of a processor, 7.2 without KVM tells only the end of its `lapic`, without `device`; that the processor is gone is told by ACPI_DEVICE_OST with source 3 and status 0.",
+        "Of a processor, 7.2 without KVM reports only the end of its `lapic`, without `device`; the end of the processor is reported by ACPI_DEVICE_OST with source 3 and status 0.",
     ],
     members: &[
         MemberDesc {

@@ -78,7 +78,7 @@ pub(crate) static ShutdownCause: EnumDesc = EnumDesc {
         },
         ValueDesc {
             name: "guest-reset",
-            summary: "The guest, or its watchdog, reset the machine; in SHUTDOWN because QEMU is told to shut down instead.",
+            summary: "The guest, or its watchdog, reset the machine; in SHUTDOWN because QEMU is configured to shut down instead.",
             since: Some(Release::new(4, 0)),
             removed: None,
             deprecated: None,
@@ -87,7 +87,7 @@ pub(crate) static ShutdownCause: EnumDesc = EnumDesc {
         },
         ValueDesc {
             name: "guest-panic",
-            summary: "The guest panicked and QEMU is told to shut down then.",
+            summary: "The guest panicked and QEMU is configured to shut down then.",
             since: Some(Release::new(4, 0)),
             removed: None,
             deprecated: None,
@@ -1107,7 +1107,7 @@ pub(crate) const SHUTDOWN: EventDesc = EventDesc {
     condition_since: None,
     condition_removed: None,
     data_since: Some(Release::new(2, 10)),
-    summary: "The VM has shut down, and QEMU is about to exit unless it was told to stay.",
+    summary: "The VM has shut down, and QEMU is about to exit unless it was configured to stay.",
     notes: &[
         "Need not be the last event: jobs that `quit` ends give JOB_STATUS_CHANGE and BLOCK_JOB_CANCELLED after it.",
         "With `-no-shutdown` the VM is stopped instead and `cont` is refused until `system_reset`; a later `quit` gives a second SHUTDOWN.",
@@ -1259,7 +1259,7 @@ pub(crate) const STOP: EventDesc = EventDesc {
     notes: &[
         "`stop` gives it before its reply, and nothing when the VM is stopped already.",
         "A VM that starts with `-S` gives none.",
-        "Why it stopped is told by the event before it, or by `query-status`.",
+        "The event before it, or `query-status`, gives the reason.",
     ],
     members: &[],
     throttle: None,

@@ -19,9 +19,9 @@ wire_enum! {
         HostUi = "host-ui",
         /// The guest switched itself off, hibernated, or asked for it through pvpanic. Since 4.0.
         GuestShutdown = "guest-shutdown",
-        /// The guest, or its watchdog, reset the machine; in SHUTDOWN because QEMU is told to shut down instead. Since 4.0.
+        /// The guest, or its watchdog, reset the machine; in SHUTDOWN because QEMU is configured to shut down instead. Since 4.0.
         GuestReset = "guest-reset",
-        /// The guest panicked and QEMU is told to shut down then. Since 4.0.
+        /// The guest panicked and QEMU is configured to shut down then. Since 4.0.
         GuestPanic = "guest-panic",
         /// A reset of part of the machine on s390x; used inside QEMU, not seen in events. Since 4.0.
         SubsystemReset = "subsystem-reset",
@@ -317,7 +317,7 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// Data of `SHUTDOWN`: the VM has shut down, and QEMU is about to exit unless it was told to stay.
+    /// Data of `SHUTDOWN`: the VM has shut down, and QEMU is about to exit unless it was configured to stay.
     Shutdown {
         required {}
         recent {
