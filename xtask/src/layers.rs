@@ -32,8 +32,8 @@ const CRATES: [&str; 20] = [
     "qmp-journal",
     "qmp-history",
     "qmp-machine",
-    "qmp-hub",
     "qmp-libvirt",
+    "qmp-hub",
     "qmp-fleet",
     "qmp-sinks",
     "qmp-http",
@@ -44,7 +44,7 @@ const CRATES: [&str; 20] = [
 ];
 
 /// Crates and the packages that must not be among their dependencies, direct or indirect.
-const ABSENT: [(&str, &[&str]); 9] = [
+const ABSENT: [(&str, &[&str]); 10] = [
     ("qmp-events", &["tokio", "rustix", "rusqlite", "qmp-wire"]),
     ("qmp-wire", &["tokio", "rustix", "rusqlite", "qmp-events"]),
     ("qmp-settings", &["tokio", "rustix", "rusqlite"]),
@@ -54,6 +54,7 @@ const ABSENT: [(&str, &[&str]); 9] = [
     ("qmp-machine", &["tokio", "toml", "rusqlite", "qmp-client"]),
     ("qmp-journal", &["axum", "hyper", "rustls", "toml", "qmp-client", "qmp-findings"]),
     ("qmp-history", &["axum", "hyper", "rustls", "toml", "qmp-client"]),
+    ("qmp-libvirt", &["rusqlite", "qmp-wire"]),
     ("qmp-hub", &["axum", "hyper", "rustls", "qmp-sinks"]),
 ];
 

@@ -4,13 +4,17 @@
 //! reply in its place: [`Monitor`], a task that emulates a simple VM and obeys the test, and [`MonitorThread`], for tests
 //! without a runtime, which asks a function for its replies.
 //!
+//! [`LibvirtDaemon`] and [`LibvirtSocket`] are a libvirt daemon of the same kind.
+//!
 //! The functions panic where a test would: if a peer closes too early, or a condition does not hold in time.
 
 mod wait;
 mod peer;
 mod monitor;
 mod monitor_thread;
+mod libvirt;
 
+pub use libvirt::{LibvirtDaemon, LibvirtDomain, LibvirtSocket, QEMU, REMOTE, libvirt_frame};
 pub use monitor::{Monitor, Session};
 pub use monitor_thread::{MonitorThread, respond};
 pub use peer::{GREETING, GREETING_LINE, MonitorSocket, Peer, command_name, event, event_line};

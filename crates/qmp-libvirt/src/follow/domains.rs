@@ -1,0 +1,331 @@
+//! The domains of a session, and when the epochs of their runs open and close.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::held::Held;
+use super::item::{Attachment, Began, EndReason, FollowItem};
+use crate::domain::Domain;
+use crate::event::{Event, EventKind, MonitorEvent};
+use crate::lifecycle::{Lifecycle, LifecycleEvent};
+use crate::remote_error::RemoteError;
+use crate::state::{Control, DomainState};
+use crate::uuid::Uuid;
+
+/// How often libvirtd is asked again for a domain whose monitor it has not connected yet.
+const OCCUPIED_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long the first event of a run waits for libvirt to say how the run started. An incoming migration says so only at
+/// its end.
+const STARTED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Number of runs that ended whose late events are recognized.
+const ENDED_RUNS_MAX: usize = 64;
+
+/// A question to libvirtd about a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Whether libvirtd can speak to its QEMU.
+    Control(Domain),
+    /// Its state, with which an epoch opens.
+    State(Domain),
+    /// Whether it exists after its run.
+    Exists(Domain),
+}
+
+/// The domains of a session. Questions and items are results; replies and events are arguments.
+#[derive(Debug, Default)]
+pub(crate) struct Domains {
+    runs: BTreeMap<Uuid, Run>,
+    /// Domains that were reported, running or not.
+    known: BTreeSet<Uuid>,
+    ended: VecDeque<(Uuid, i32)>,
+    timers: BTreeSet<(Instant, Uuid)>,
+    /// The list of domains that run has arrived.
+    is_listed: bool,
+    questions: VecDeque<Question>,
+    items: VecDeque<FollowItem>,
+}
+
+/// A run of a domain.
+#[derive(Debug)]
+struct Run {
+    domain: Domain,
+    began: Began,
+    started: Option<Lifecycle>,
+    /// The run ended before its state was known.
+    stopped: Option<Lifecycle>,
+    phase: Phase,
+    held: Held,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It was asked whether libvirtd can speak to QEMU; or it cannot yet, and is asked again.
+    Connecting,
+    /// libvirt has yet to say how the run started.
+    Starting,
+    /// The state was asked for.
+    Asking,
+    Open,
+    /// libvirtd lost the monitor.
+    Unreadable,
+}
+
+impl Domains {
+    /// Handles the list of the domains that run.
+    pub(crate) fn handle_list(&mut self, domains: Vec<Domain>) {
+        self.is_listed = true;
+        for domain in domains {
+            let is_followed = self.runs.get(&domain.uuid).is_some_and(|run| run.domain.id == domain.id);
+            if domain.run().is_some() && !is_followed && !self.has_ended(&domain) {
+                self.questions.push_back(Question::Control(domain.clone()));
+                self.begin(domain, Began::Found, Phase::Connecting);
+            }
+        }
+        self.items.push_back(FollowItem::Listed);
+    }
+
+    pub(crate) fn handle_event(&mut self, event: Event, now: Instant) {
+        let Event { domain, kind } = event;
+        match kind {
+            EventKind::Monitor(event) => self.handle_monitor_event(domain, event, now),
+            EventKind::ControlError => self.lose_monitor(&domain),
+            EventKind::Lifecycle(lifecycle) => match lifecycle.event {
+                LifecycleEvent::Started if lifecycle.detail != Lifecycle::WAKEUP => {
+                    self.start(domain, lifecycle);
+                }
+                LifecycleEvent::Stopped => self.stop(&domain, lifecycle),
+                LifecycleEvent::Undefined => self.undefine(domain.uuid),
+                _ => {}
+            },
+        }
+    }
+
+    pub(crate) fn handle_control(
+        &mut self,
+        asked: &Domain,
+        result: Result<Control, RemoteError>,
+        now: Instant,
+    ) {
+        let Some(run) = self.run_in(asked, Phase::Connecting) else { return };
+        match result {
+            Ok(Control::Ok | Control::Job) => run.phase = Phase::Asking,
+            Ok(Control::Occupied | Control::Other(_)) => {
+                self.timers.insert((now + OCCUPIED_INTERVAL, asked.uuid));
+                return;
+            }
+            Ok(Control::Error) => {
+                run.phase = Phase::Unreadable;
+                self.items.push_back(FollowItem::Unreadable(asked.clone()));
+                return;
+            }
+            Err(error) if error.code == RemoteError::NO_DOMAIN => {
+                self.runs.remove(&asked.uuid);
+                self.forget(asked.uuid);
+                return;
+            }
+            Err(_) => run.phase = Phase::Asking,
+        }
+        self.questions.push_back(Question::State(asked.clone()));
+    }
+
+    pub(crate) fn handle_state(&mut self, asked: &Domain, result: Result<DomainState, RemoteError>) {
+        let Some(run) = self.run_in(asked, Phase::Asking) else { return };
+        let Some(events) = run.held.take() else {
+            self.questions.push_back(Question::State(asked.clone()));
+            return;
+        };
+        run.phase = Phase::Open;
+        let stopped = run.stopped;
+        let (domain, began, started) = (run.domain.clone(), run.began, run.started);
+        let attachment = Attachment { domain, began, started, state: result };
+        self.items.push_back(FollowItem::Attached(Box::new(attachment)));
+        let uuid = asked.uuid;
+        self.items.extend(events.into_iter().map(|event| FollowItem::Event { uuid, event }));
+        if let Some(lifecycle) = stopped {
+            self.end(asked.clone(), EndReason::Stopped(lifecycle));
+        }
+    }
+
+    pub(crate) fn handle_exists(&mut self, asked: &Domain, result: &Result<DomainState, RemoteError>) {
+        let is_gone = result.as_ref().is_err_and(|error| error.code == RemoteError::NO_DOMAIN);
+        if is_gone && !self.runs.contains_key(&asked.uuid) {
+            self.forget(asked.uuid);
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, uuid)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, uuid));
+            let Some(run) = self.runs.get_mut(&uuid) else { continue };
+            match run.phase {
+                Phase::Connecting => self.questions.push_back(Question::Control(run.domain.clone())),
+                Phase::Starting => {
+                    run.phase = Phase::Asking;
+                    self.questions.push_back(Question::State(run.domain.clone()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn poll_question(&mut self) -> Option<Question> {
+        self.questions.pop_front()
+    }
+
+    pub(crate) fn poll_item(&mut self) -> Option<FollowItem> {
+        self.items.pop_front()
+    }
+
+    /// Returns the domain, if it runs.
+    pub(crate) fn domain(&self, uuid: Uuid) -> Option<&Domain> {
+        self.runs.get(&uuid).map(|run| &run.domain)
+    }
+
+    /// Begins an epoch again whose owner has lost events: with the state of now.
+    pub(crate) fn reopen(&mut self, uuid: Uuid) {
+        let Some(run) = self.runs.get_mut(&uuid).filter(|run| run.phase == Phase::Open) else { return };
+        (run.phase, run.began) = (Phase::Asking, Began::Reopened);
+        self.questions.push_back(Question::State(run.domain.clone()));
+    }
+
+    fn handle_monitor_event(&mut self, domain: Domain, event: MonitorEvent, now: Instant) {
+        let uuid = domain.uuid;
+        if self.has_ended(&domain) {
+            return;
+        }
+        self.replace(&domain);
+        if !self.runs.contains_key(&uuid) {
+            if domain.run().is_none() {
+                return;
+            }
+            let (began, phase) = if self.is_listed {
+                self.timers.insert((now + STARTED_TIMEOUT, uuid));
+                (Began::Started, Phase::Starting)
+            } else {
+                self.questions.push_back(Question::State(domain.clone()));
+                (Began::Found, Phase::Asking)
+            };
+            self.begin(domain, began, phase);
+        }
+        let Some(run) = self.runs.get_mut(&uuid) else { return };
+        match run.phase {
+            Phase::Open => self.items.push_back(FollowItem::Event { uuid, event }),
+            Phase::Starting | Phase::Asking => run.held.push(event),
+            // An event says what control would: libvirtd can speak to QEMU.
+            Phase::Connecting | Phase::Unreadable => {
+                run.held.push(event);
+                run.phase = Phase::Asking;
+                self.questions.push_back(Question::State(run.domain.clone()));
+            }
+        }
+    }
+
+    fn start(&mut self, domain: Domain, lifecycle: Lifecycle) {
+        if domain.run().is_none() || self.has_ended(&domain) {
+            return;
+        }
+        self.replace(&domain);
+        let uuid = domain.uuid;
+        if !self.runs.contains_key(&uuid) {
+            self.begin(domain, Began::Started, Phase::Starting);
+        }
+        let Some(run) = self.runs.get_mut(&uuid) else { return };
+        run.started = Some(lifecycle);
+        if run.phase != Phase::Open {
+            run.began = Began::Started;
+        }
+        if run.phase == Phase::Starting {
+            run.phase = Phase::Asking;
+            self.questions.push_back(Question::State(run.domain.clone()));
+        }
+    }
+
+    /// The domain's id is −1 if libvirt itself ended the run.
+    fn stop(&mut self, domain: &Domain, lifecycle: Lifecycle) {
+        let Some(run) = self.runs.get_mut(&domain.uuid) else { return };
+        if domain.run().is_some_and(|id| id != run.domain.id) {
+            return;
+        }
+        match run.phase {
+            Phase::Starting => {
+                (run.phase, run.stopped) = (Phase::Asking, Some(lifecycle));
+                self.questions.push_back(Question::State(run.domain.clone()));
+            }
+            // The events that wait stand behind the state.
+            Phase::Asking => run.stopped = Some(lifecycle),
+            Phase::Connecting | Phase::Open | Phase::Unreadable => {
+                let domain = run.domain.clone();
+                self.end(domain, EndReason::Stopped(lifecycle));
+            }
+        }
+    }
+
+    fn lose_monitor(&mut self, domain: &Domain) {
+        let Some(run) = self.runs.get_mut(&domain.uuid) else { return };
+        if run.phase == Phase::Open {
+            let (uuid, reason) = (domain.uuid, EndReason::MonitorLost);
+            self.items.push_back(FollowItem::Detached { uuid, reason });
+        }
+        run.phase = Phase::Unreadable;
+        run.began = Began::Found;
+        self.items.push_back(FollowItem::Unreadable(run.domain.clone()));
+    }
+
+    fn undefine(&mut self, uuid: Uuid) {
+        if !self.runs.contains_key(&uuid) {
+            self.forget(uuid);
+        }
+    }
+
+    /// Ends the run of the domain if the message names another one.
+    fn replace(&mut self, domain: &Domain) {
+        let Some(id) = domain.run() else { return };
+        let Some(run) = self.runs.get(&domain.uuid).filter(|run| run.domain.id != id) else { return };
+        let reason = run.stopped.map_or(EndReason::Replaced { id }, EndReason::Stopped);
+        let ended = run.domain.clone();
+        self.remove(&ended, reason);
+    }
+
+    fn begin(&mut self, domain: Domain, began: Began, phase: Phase) {
+        self.known.insert(domain.uuid);
+        self.items.push_back(FollowItem::Running(domain.clone()));
+        let uuid = domain.uuid;
+        let run = Run { domain, began, started: None, stopped: None, phase, held: Held::default() };
+        self.runs.insert(uuid, run);
+    }
+
+    /// Ends a run, and asks whether the domain exists still: a transient one does not.
+    fn end(&mut self, domain: Domain, reason: EndReason) {
+        self.remove(&domain, reason);
+        self.questions.push_back(Question::Exists(domain));
+    }
+
+    fn remove(&mut self, domain: &Domain, reason: EndReason) {
+        self.runs.remove(&domain.uuid);
+        self.ended.push_back((domain.uuid, domain.id));
+        if self.ended.len() > ENDED_RUNS_MAX {
+            self.ended.pop_front();
+        }
+        self.items.push_back(FollowItem::Detached { uuid: domain.uuid, reason });
+    }
+
+    fn forget(&mut self, uuid: Uuid) {
+        if self.known.remove(&uuid) {
+            self.items.push_back(FollowItem::Gone { uuid });
+        }
+    }
+
+    fn has_ended(&self, domain: &Domain) -> bool {
+        self.ended.contains(&(domain.uuid, domain.id))
+    }
+
+    fn run_in(&mut self, domain: &Domain, phase: Phase) -> Option<&mut Run> {
+        self.runs.get_mut(&domain.uuid).filter(|run| run.domain.id == domain.id && run.phase == phase)
+    }
+}

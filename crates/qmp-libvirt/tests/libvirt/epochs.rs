@@ -1,0 +1,241 @@
+//! When epochs open and close.
+
+use std::time::Duration;
+
+use qmp_libvirt::Uuid;
+use qmp_testing::{LibvirtDaemon, LibvirtDomain, REMOTE};
+
+use crate::conversation::{Conversation, UUID};
+
+/// Numbers of lifecycle events.
+const UNDEFINED: u32 = 1;
+const STARTED: u32 = 2;
+const STOPPED: u32 = 5;
+
+/// A session without a running domain; `vm1` is defined.
+fn idle() -> Conversation {
+    let mut conversation = Conversation::with_vm1();
+    set_stopped(&mut conversation);
+    conversation.open();
+    conversation
+}
+
+fn set_stopped(conversation: &mut Conversation) {
+    let vm1 = conversation.daemon.domain("vm1");
+    (vm1.id, vm1.state) = (-1, (5, 1));
+}
+
+fn set_running(conversation: &mut Conversation, id: i32, reason: u32) {
+    let vm1 = conversation.daemon.domain("vm1");
+    (vm1.id, vm1.state) = (id, (1, reason));
+}
+
+#[test]
+fn events_before_the_list_stand_behind_the_state() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.daemon.early_events =
+        vec![("vm1".to_owned(), "STOP".to_owned()), ("vm1".to_owned(), "RESUME".to_owned())];
+    let items = conversation.run().expect("opens");
+    let expected = [
+        "connected 9.0.0 host1",
+        "running vm1#1",
+        "attached vm1#1 found: running booted",
+        "event STOP",
+        "event RESUME",
+        "listed",
+    ];
+    assert_eq!(items, expected);
+}
+
+#[test]
+fn events_before_started_stand_behind_attached() {
+    let mut conversation = idle();
+    set_running(&mut conversation, 2, 3);
+    conversation.daemon.emit("vm1", "MIGRATION", Some(r#"{"status":"setup"}"#));
+    conversation.daemon.emit("vm1", "RESUME", None);
+    assert_eq!(conversation.run().expect("holds"), ["running vm1#2"]);
+    conversation.daemon.emit_lifecycle("vm1", STARTED, 2);
+    let expected = ["attached vm1#2 started restored: running restored", "event MIGRATION", "event RESUME"];
+    assert_eq!(conversation.run().expect("opens"), expected);
+}
+
+#[test]
+fn run_whose_start_is_not_announced_opens_after_a_second() {
+    let mut conversation = idle();
+    set_running(&mut conversation, 2, 2);
+    conversation.daemon.emit("vm1", "MIGRATION", None);
+    conversation.open();
+    assert_eq!(conversation.pass(Duration::from_millis(900)), Ok(Vec::new()));
+    let items = conversation.pass(Duration::from_millis(200)).expect("opens");
+    assert_eq!(items, ["attached vm1#2 started: running migrated", "event MIGRATION"]);
+    conversation.daemon.emit_lifecycle("vm1", STARTED, 1);
+    assert_eq!(conversation.run(), Ok(Vec::new()));
+}
+
+#[test]
+fn wakeup_opens_no_epoch() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    conversation.daemon.emit_lifecycle("vm1", STARTED, 4);
+    assert_eq!(conversation.run(), Ok(Vec::new()));
+}
+
+#[test]
+fn epoch_closes_with_the_word_of_libvirt() {
+    for (detail, id, word) in [(0, 1, "shutdown"), (1, -1, "destroyed"), (4, -1, "saved"), (9, -1, "9")] {
+        let mut conversation = Conversation::with_vm1();
+        conversation.open();
+        conversation.daemon.emit("vm1", "SHUTDOWN", None);
+        set_stopped(&mut conversation);
+        conversation.daemon.domain("vm1").id = id;
+        conversation.daemon.emit_lifecycle("vm1", STOPPED, detail);
+        let expected = ["event SHUTDOWN".to_owned(), format!("detached {word}")];
+        assert_eq!(conversation.run().expect("goes on"), expected);
+        assert_eq!(conversation.daemon.calls().last(), Some(&(REMOTE, 212)), "does it exist still?");
+    }
+}
+
+#[test]
+fn late_event_of_an_ended_run_is_discarded() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    conversation.daemon.emit_lifecycle("vm1", STOPPED, 0);
+    conversation.daemon.emit("vm1", "SHUTDOWN", None);
+    assert_eq!(conversation.run().expect("goes on"), ["detached shutdown"]);
+}
+
+#[test]
+fn transient_domain_is_gone_after_its_run() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    conversation.daemon.emit_lifecycle("vm1", STOPPED, 1);
+    conversation.daemon.domains.clear();
+    assert_eq!(conversation.run().expect("goes on"), ["detached destroyed", "gone"]);
+}
+
+#[test]
+fn domain_is_gone_when_it_is_undefined_or_renamed() {
+    for detail in [0, 1] {
+        let mut conversation = Conversation::with_vm1();
+        conversation.open();
+        conversation.daemon.emit_lifecycle("vm1", UNDEFINED, detail);
+        assert_eq!(conversation.run(), Ok(Vec::new()), "it runs still");
+        set_stopped(&mut conversation);
+        conversation.daemon.emit_lifecycle("vm1", STOPPED, 1);
+        assert_eq!(conversation.run().expect("goes on"), ["detached destroyed"]);
+        conversation.daemon.emit_lifecycle("vm1", UNDEFINED, detail);
+        conversation.daemon.emit_lifecycle("vm1", UNDEFINED, detail);
+        assert_eq!(conversation.run().expect("goes on"), ["gone"]);
+    }
+}
+
+#[test]
+fn another_run_closes_the_epoch() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    set_running(&mut conversation, 7, 4);
+    conversation.daemon.emit_lifecycle("vm1", STARTED, 3);
+    let expected = [
+        "detached replaced by #7",
+        "running vm1#7",
+        "attached vm1#7 started from-snapshot: running from-snapshot",
+    ];
+    assert_eq!(conversation.run().expect("goes on"), expected);
+}
+
+#[test]
+fn run_that_ends_before_its_state_is_known_keeps_its_events() {
+    let mut conversation = idle();
+    set_running(&mut conversation, 2, 1);
+    conversation.daemon.emit("vm1", "RESUME", None);
+    conversation.daemon.emit("vm1", "SHUTDOWN", None);
+    set_stopped(&mut conversation);
+    conversation.daemon.emit_lifecycle("vm1", STOPPED, 5);
+    conversation.daemon.domains.clear();
+    let expected = [
+        "running vm1#2",
+        "attached vm1#2 started: error 42",
+        "event RESUME",
+        "event SHUTDOWN",
+        "detached failed",
+        "gone",
+    ];
+    assert_eq!(conversation.run().expect("goes on"), expected);
+}
+
+#[test]
+fn occupied_monitor_is_waited_for() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.daemon.domain("vm1").control = 2;
+    assert_eq!(conversation.run().expect("opens"), ["connected 9.0.0 host1", "running vm1#1", "listed"]);
+    assert_eq!(conversation.pass(Duration::from_secs(60)), Ok(Vec::new()));
+    let asked = conversation.daemon.calls().iter().filter(|call| **call == (REMOTE, 229)).count();
+    assert!((230..=250).contains(&asked), "{asked} in 60 s");
+    conversation.daemon.domain("vm1").control = 0;
+    let items = conversation.pass(Duration::from_millis(250)).expect("opens");
+    assert_eq!(items, ["attached vm1#1 found: running booted"]);
+}
+
+#[test]
+fn first_event_ends_the_wait_for_an_occupied_monitor() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.daemon.domain("vm1").control = 2;
+    conversation.open();
+    conversation.daemon.emit("vm1", "STOP", None);
+    let expected = ["attached vm1#1 found: running booted", "event STOP"];
+    assert_eq!(conversation.run().expect("opens"), expected);
+}
+
+#[test]
+fn lost_monitor_closes_the_epoch_and_the_next_run_opens_one() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    conversation.daemon.emit_control_error("vm1");
+    assert_eq!(conversation.run().expect("goes on"), ["detached monitor lost", "unreadable vm1#1"]);
+    set_running(&mut conversation, 2, 1);
+    conversation.daemon.emit_lifecycle("vm1", STARTED, 0);
+    let expected =
+        ["detached replaced by #2", "running vm1#2", "attached vm1#2 started booted: running booted"];
+    assert_eq!(conversation.run().expect("goes on"), expected);
+}
+
+#[test]
+fn broken_monitor_opens_no_epoch() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.daemon.domain("vm1").control = 3;
+    let expected = ["connected 9.0.0 host1", "running vm1#1", "listed", "unreadable vm1#1"];
+    assert_eq!(conversation.run().expect("opens"), expected);
+}
+
+#[test]
+fn reopened_epoch_begins_with_the_state_of_now() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    conversation.daemon.domain("vm1").state = (3, 1);
+    conversation.follow.reopen(Uuid::from_bytes(UUID), conversation.now);
+    conversation.daemon.emit("vm1", "STOP", None);
+    let expected = ["attached vm1#1 reopened: paused user", "event STOP"];
+    assert_eq!(conversation.run().expect("goes on"), expected);
+}
+
+#[test]
+fn command_is_passed_to_a_domain_that_runs() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    let (follow, now) = (&mut conversation.follow, conversation.now);
+    assert_eq!(follow.execute(Uuid::from_bytes([9; 16]), "{}", now), None);
+    assert!(follow.execute(Uuid::from_bytes(UUID), r#"{"execute":"stop"}"#, now).is_some());
+    let items = conversation.run().expect("goes on");
+    assert_eq!(items, [r#"reply {"return":{},"id":"libvirt-1"}"#]);
+}
+
+#[test]
+fn events_of_each_domain_keep_their_order() {
+    let domains = vec![LibvirtDomain::running("vm1", UUID, 1), LibvirtDomain::running("vm2", [2; 16], 2)];
+    let mut conversation = Conversation::new(LibvirtDaemon::new(domains));
+    conversation.open();
+    for (name, event) in [("vm1", "A"), ("vm2", "B"), ("vm1", "C"), ("vm2", "D")] {
+        conversation.daemon.emit(name, event, None);
+    }
+    assert_eq!(conversation.run().expect("goes on"), ["event A", "event B", "event C", "event D"]);
+}
