@@ -3,6 +3,7 @@
 //! # Entry points
 //!
 //! - [`Follow`] is the state machine: bytes and time in, [`FollowItem`]s and bytes to send out.
+//! - `FollowSocket` drives it on a unix socket, with the feature `tokio`.
 //! - [`Source`] names a daemon, and where its socket is.
 
 mod uuid;
@@ -21,10 +22,14 @@ mod connection;
 mod session;
 mod follow;
 mod source;
+#[cfg(feature = "tokio")]
+mod driver;
 
 pub use call::Version;
 pub use connection::{CallId, ConnectionError};
 pub use domain::Domain;
+#[cfg(feature = "tokio")]
+pub use driver::{ConnectError, FollowSocket};
 pub use event::MonitorEvent;
 pub use follow::{Attachment, Began, EndReason, Follow, FollowItem};
 pub use frame::{FRAME_MAX_BYTES, FrameError};

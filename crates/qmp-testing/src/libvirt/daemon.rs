@@ -33,6 +33,8 @@ pub struct LibvirtDaemon {
     pub refusals: BTreeMap<(u32, u32), (i32, String)>,
     /// Procedures that get no reply.
     pub unanswered: Vec<(u32, u32)>,
+    /// The URI that cannot be opened, as the one of another daemon.
+    pub refused_uri: Option<String>,
     /// Events that precede the reply to the registration for events of monitors, by name of the domain.
     pub early_events: Vec<(String, String)>,
     calls: Vec<(u32, u32)>,
@@ -176,6 +178,9 @@ impl LibvirtDaemon {
                 let count = u32::try_from(self.authentications.len()).expect("few");
                 words(&[&[count], &*self.authentications].concat())
             }
+            (REMOTE, 1) if self.refuses(payload) => {
+                return Err((1, "internal error: unexpected QEMU URI path, try qemu:///session".to_owned()));
+            }
             (REMOTE, 1 | 2) => Vec::new(),
             (REMOTE, 60 | 70 | 316) => words(&[1]),
             (REMOTE, 59) => text("host1"),
@@ -200,6 +205,12 @@ impl LibvirtDaemon {
             }
             _ => return Err((39, format!("unknown procedure: {procedure}"))),
         })
+    }
+
+    /// Returns whether the URI in the arguments of the call that opens is refused.
+    fn refuses(&self, payload: &[u8]) -> bool {
+        let refused = self.refused_uri.as_deref().map(str::as_bytes);
+        refused.is_some_and(|uri| payload[8..].starts_with(uri))
     }
 
     /// Returns the domain at the beginning of the payload, by its UUID.
