@@ -2,6 +2,7 @@
 
 mod conversation;
 mod worked_frames;
+mod recorded;
 mod opening;
 mod epochs;
 mod properties;

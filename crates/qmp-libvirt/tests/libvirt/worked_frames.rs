@@ -10,7 +10,7 @@ use crate::conversation::words;
 const VM1: &str = "00000003 766d3100 5f93793e c80e4eec a36ba2e6 d218bdbc 00000001";
 
 /// Reads hexadecimal digits; everything else is skipped.
-fn bytes(text: &str) -> Vec<u8> {
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let digits: Vec<_> = text.chars().filter_map(|letter| letter.to_digit(16)).collect();
     digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).expect("a byte")).collect()
 }
