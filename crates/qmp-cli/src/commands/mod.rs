@@ -16,6 +16,7 @@ mod serve;
 mod stats;
 mod status;
 mod tail;
+mod timeline;
 mod top;
 mod wait;
 mod why;
@@ -59,6 +60,7 @@ commands! {
     status::Status,
     why::Why,
     stats::Stats,
+    timeline::Timeline,
     tail::Tail,
     top::Top,
     wait::Wait,

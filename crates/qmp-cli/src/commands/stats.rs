@@ -18,8 +18,8 @@ use crate::filter::EventArgs;
 use crate::hub::{HubArgs, Query};
 use crate::output;
 use crate::terminal::Terminal;
-use crate::time::parse::{self, When};
 use crate::time::write;
+use crate::window::WindowArgs;
 
 /// Show how many records there are, by event, VM, hour, weekday, finding, kind or severity
 ///
@@ -44,13 +44,8 @@ pub struct Stats {
     #[arg(long, value_name = "KIND")]
     kind: Vec<RecordKind>,
 
-    /// Only from this time on, such as 2h, 7d, today or 2026-01-02T15:04:05Z
-    #[arg(long, short = 'S', value_name = "TIME")]
-    since: Option<String>,
-
-    /// Only before this time
-    #[arg(long, short = 'U', value_name = "TIME")]
-    until: Option<String>,
+    #[command(flatten)]
+    window: WindowArgs,
 
     /// At most N names: those with the most records
     #[arg(short = 'n', long = "top", value_name = "N", default_value_t = 20)]
@@ -103,7 +98,7 @@ impl Stats {
         for warning in self.events.warnings(&self.kind) {
             output::note(format_args!("note: {warning}"));
         }
-        let (since, until) = self.window(terminal)?;
+        let (since, until) = self.window.window(&terminal.now())?;
         let zone_micros = if self.utc { 0 } else { zone_micros(terminal) };
         let counts = match source::choose(self.journal.as_deref(), &self.hub).await? {
             Source::File(reader) => {
@@ -137,25 +132,6 @@ impl Stats {
         };
         output::print(&text)?;
         Ok(Exit::Done)
-    }
-
-    fn window(&self, terminal: &Terminal) -> Result<(Option<UnixMicros>, Option<UnixMicros>), Failure> {
-        let now = terminal.now();
-        let moment = |name: &str, when: When| match when {
-            When::At(moment) => Ok(moment),
-            When::After(_) => Err(Failure::usage(format_args!("{name}: expected a time, found an offset"))),
-        };
-        let since = self.since.as_deref().map(|text| {
-            let when = parse::parse_past(text, &now);
-            when.map_err(|error| Failure::usage(format_args!("--since: {error}")))
-                .and_then(|when| moment("--since", when))
-        });
-        let until = self.until.as_deref().map(|text| {
-            let when = parse::parse(text, &now);
-            when.map_err(|error| Failure::usage(format_args!("--until: {error}")))
-                .and_then(|when| moment("--until", when))
-        });
-        Ok((since.transpose()?, until.transpose()?))
     }
 
     fn hub_query(&self, since: Option<UnixMicros>, until: Option<UnixMicros>, zone_micros: i64) -> Query {
