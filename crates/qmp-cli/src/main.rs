@@ -22,6 +22,7 @@ mod signals;
 mod terminal;
 mod log_format;
 mod output;
+mod pager;
 mod window;
 mod hub;
 mod live;

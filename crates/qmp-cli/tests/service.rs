@@ -218,7 +218,7 @@ fn configuration_overrides_environment() {
 fn sockets_of_systemd_are_inherited_or_closed() {
     let home = directory();
     let home = home.path();
-    if !is_installed("systemd-socket-activate") {
+    if !is_installed("systemd-socket-activate", "systemd") {
         return;
     }
     let _vm = MonitorThread::start(home.join("web1.sock"));

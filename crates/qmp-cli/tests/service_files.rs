@@ -27,7 +27,7 @@ fn units(home: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn systemd_analyze_accepts_the_units() {
-    if !is_installed("systemd-analyze") {
+    if !is_installed("systemd-analyze", "systemd") {
         return;
     }
     let home = directory();

@@ -11,10 +11,12 @@ use qmp_journal::{Globs, RecordKind};
 use qmp_wire::Offset;
 
 use self::request::LogRequest;
+use self::source::Source;
 use crate::exit::{Exit, Failure};
 use crate::filter::EventArgs;
 use crate::hub::HubArgs;
 use crate::output::{self, Format, Output};
+use crate::pager::PagerArgs;
 use crate::render::Renderer;
 use crate::terminal::Terminal;
 use crate::time::parse::{self, When, WhenError};
@@ -73,6 +75,9 @@ pub struct Log {
     journal: Option<PathBuf>,
 
     #[command(flatten)]
+    pager: PagerArgs,
+
+    #[command(flatten)]
     hub: HubArgs,
 }
 
@@ -92,12 +97,22 @@ impl Log {
             output::note(format_args!("note: {warning}"));
         }
         let request = self.request(terminal)?;
+        let source = source::choose(self.journal.as_deref(), &self.hub).await?;
+        let print = async || self.print(&source, &request, terminal).await;
+        if self.follow { print().await } else { self.pager.page(terminal, print).await }
+    }
+
+    async fn print(
+        &self,
+        source: &Source,
+        request: &LogRequest,
+        terminal: &Terminal,
+    ) -> Result<Exit, Failure> {
         let mut output = Output::new(match self.csv {
             true => Renderer::Csv,
             false => self.format.renderer(terminal),
         });
-        let source = source::choose(self.journal.as_deref(), &self.hub).await?;
-        let printing = source.print(&request, &mut output);
+        let printing = source.print(request, &mut output);
         let ended = tokio::select! {
             ended = printing => ended,
             _ = tokio::signal::ctrl_c(), if self.follow => return Ok(Exit::Done),

@@ -14,6 +14,7 @@ use super::log::source;
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
 use crate::output::{self, Format};
+use crate::pager::PagerArgs;
 use crate::render::Renderer;
 use crate::terminal::Terminal;
 
@@ -45,6 +46,9 @@ pub struct Why {
     format: Format,
 
     #[command(flatten)]
+    pager: PagerArgs,
+
+    #[command(flatten)]
     hub: HubArgs,
 }
 
@@ -74,9 +78,12 @@ impl Why {
             }
             _ => answer.json(&self.vm),
         };
-        output::print(&text)?;
-        // Lost records may belong to this VM.
-        source.check_damage(Offset(0)).await?;
-        Ok(Exit::Done)
+        let print = async || {
+            output::print(&text)?;
+            // Lost records may belong to this VM.
+            source.check_damage(Offset(0)).await?;
+            Ok(Exit::Done)
+        };
+        self.pager.page(terminal, print).await
     }
 }

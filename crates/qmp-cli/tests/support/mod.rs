@@ -1,6 +1,8 @@
 //! The program as a child process, and a hub with a scripted monitor as its VM.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod pty;
+
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -31,6 +33,9 @@ pub fn qmp<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(home: &Path, ar
         "NO_COLOR",
         "JOURNAL_STREAM",
         "CLICOLOR_FORCE",
+        "QMP_PAGER",
+        "PAGER",
+        "LESS",
     ] {
         command.env_remove(name);
     }
@@ -214,15 +219,15 @@ pub fn other_server(path: &Path, speak: &'static str) -> Arc<UnixListener> {
     listener
 }
 
-/// Whether a tool of systemd is installed; if not, prints a note, and fails where `CI` is set.
-pub fn is_installed(tool: &str) -> bool {
+/// Whether a tool is installed; if not, prints a note with the package of Debian, and fails where `CI` is set.
+pub fn is_installed(tool: &str, package: &str) -> bool {
     let found = std::process::Command::new(tool)
         .arg("--version")
         .output()
         .is_ok_and(|output| output.status.success());
     if !found {
-        assert!(std::env::var_os("CI").is_none(), "{tool} is missing: install Debian's systemd");
-        eprintln!("skipped: {tool} is not installed (Debian: systemd)");
+        assert!(std::env::var_os("CI").is_none(), "{tool} is missing: install Debian's {package}");
+        eprintln!("skipped: {tool} is not installed (Debian: {package})");
     }
     found
 }
