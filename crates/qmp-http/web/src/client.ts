@@ -108,6 +108,12 @@ export class Client {
     return this.json(`/v1/records/${offset}`, [], signal);
   }
 
+  /** The oldest record of the journal; `null` if it has none. */
+  async oldest(signal?: AbortSignal): Promise<HubRecord | null> {
+    const line = await firstLine(await this.open("/v1/records", [], { signal: signal ?? null }));
+    return line === "" ? null : (JSON.parse(line) as HubRecord);
+  }
+
   /** The last records of a range, the oldest first. */
   async records(range: Range | null, more: Parameters, signal?: AbortSignal): Promise<HubRecord[]> {
     const parameters: Parameters = range === null ? more : [...times(range), ...more];
@@ -115,6 +121,19 @@ export class Client {
     const lines = (await response.text()).split("\n");
     return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as HubRecord);
   }
+}
+
+/** The first line of a response, of which the rest is not read. */
+async function firstLine(response: Response): Promise<string> {
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  while (reader !== undefined && !text.includes("\n")) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    text += value;
+  }
+  await reader?.cancel();
+  return text.split("\n")[0] ?? "";
 }
 
 function times(range: Range): Parameters {

@@ -1,8 +1,9 @@
 // The address of the page has everything that is needed to see the same: place, view, filters, record.
 
+import type { Micros } from "./api.ts";
 import { SEVERITIES, type Severity } from "./severity.ts";
 import { fromRfc3339, toRfc3339 } from "./time.ts";
-import { DEFAULT_SPAN, liveView, SPAN_MAX, SPAN_MIN, span, type View } from "./view.ts";
+import { liveView, SPAN_MAX, SPAN_MIN, span, type View } from "./view.ts";
 
 export type Place = { page: "fleet" } | { page: "vm"; name: string } | { page: "event"; name: string };
 
@@ -27,6 +28,8 @@ export interface RecordKey {
 export interface PageState {
   place: Place;
   view: View;
+  /** The length of the live view that the address leaves out. */
+  usualSpan: Micros;
   filters: Filters;
   sort: Sort;
   record: RecordKey | null;
@@ -41,12 +44,13 @@ export function isFiltered(filters: Filters): boolean {
   return vm.length + event.length + finding.length + severity.length + text.length > 0;
 }
 
-export function readLocation(url: URL, now: number): PageState {
+export function readLocation(url: URL, now: Micros, usualSpan: Micros): PageState {
   const parameters = url.searchParams;
   const sort = SORTS.find((name) => name === parameters.get("sort")) ?? "trouble";
   return {
     place: readPlace(url.pathname),
-    view: readView(parameters, now),
+    view: readView(parameters, now, usualSpan),
+    usualSpan,
     filters: {
       vm: parameters.getAll("vm"),
       event: parameters.getAll("event"),
@@ -75,11 +79,11 @@ function decoded(text: string): string {
   }
 }
 
-function readView(parameters: URLSearchParams, now: number): View {
+function readView(parameters: URLSearchParams, now: Micros, usualSpan: Micros): View {
   const since = fromRfc3339(parameters.get("since") ?? "");
   const until = fromRfc3339(parameters.get("until") ?? "");
   const length = until - since;
-  if (!(length >= SPAN_MIN && length <= SPAN_MAX)) return liveView(now, DEFAULT_SPAN);
+  if (!(length >= SPAN_MIN && length <= SPAN_MAX)) return liveView(now, usualSpan);
   return parameters.has("live") ? liveView(now, length) : { since, until, live: false };
 }
 
@@ -95,7 +99,7 @@ export function placePath(place: Place): string {
 export function writeLocation(state: PageState): string {
   const parameters = new URLSearchParams();
   const { view, filters, record } = state;
-  if (!view.live || span(view) !== DEFAULT_SPAN) {
+  if (!view.live || span(view) !== state.usualSpan) {
     parameters.set("since", toRfc3339(view.since));
     parameters.set("until", toRfc3339(view.until));
     if (view.live) parameters.set("live", "");

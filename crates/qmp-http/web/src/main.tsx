@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 import { useMemo, useRef, useState } from "preact/hooks";
-import type { RecordDetail } from "./api.ts";
+import type { Micros, RecordDetail } from "./api.ts";
 import { Client, exactly, recordKey } from "./client.ts";
 import { useFetched } from "./fetching.ts";
 import { useKeys } from "./keyboard.ts";
@@ -17,6 +17,8 @@ import { Header } from "./parts/header.tsx";
 import { Help } from "./parts/help.tsx";
 import { Notices } from "./parts/notices.tsx";
 import { TokenPrompt } from "./parts/token.tsx";
+import { fromRfc3339, now } from "./time.ts";
+import { DEFAULT_SPAN, firstSpan } from "./view.ts";
 
 function Root() {
   const [token, setToken] = useState<{ wasRefused: boolean } | null>(null);
@@ -40,8 +42,22 @@ function streamed(state: PageState): string[] {
   return state.place.page === "vm" ? [exactly(state.place.name)] : state.filters.vm;
 }
 
-function App({ client, restart }: { client: Client; restart(): void }) {
-  const { state, go } = useLocation();
+interface AppProps {
+  client: Client;
+  restart(): void;
+}
+
+/** Shows the page as soon as the time that it begins with is known. */
+function App(props: AppProps) {
+  const { client } = props;
+  const oldest = useFetched("oldest", (signal) => client.oldest(signal));
+  if (oldest.isLoading) return null;
+  const first = oldest.value === null ? null : fromRfc3339(oldest.value.received);
+  return <Shown usualSpan={oldest.error === null ? firstSpan(first, now()) : DEFAULT_SPAN} {...props} />;
+}
+
+function Shown({ client, restart, usualSpan }: AppProps & { usualSpan: Micros }) {
+  const { state, go } = useLocation(usualSpan);
   const [isHelp, setHelp] = useState(false);
   const [spoken, setSpoken] = useState("");
   const [shown, setShown] = useState<LaneData | null>(null);

@@ -49,7 +49,9 @@ export function summary(record: HubRecord): string {
       return record.summary;
     case "event":
       return members(record.data, null)
-        .map(({ path, value }) => `${path}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+        .map(({ path, value }) => {
+          return `${path}=${typeof value === "string" && value !== "" ? value : JSON.stringify(value)}`;
+        })
         .join(" ");
   }
 }

@@ -2,7 +2,7 @@
 
 import { createContext } from "preact";
 import { useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { HubRecord } from "./api.ts";
+import type { HubRecord, Micros } from "./api.ts";
 import type { Client } from "./client.ts";
 import { type PageState, type Place, type RecordKey, readLocation, writeLocation } from "./location.ts";
 import type { StreamState } from "./stream.ts";
@@ -48,14 +48,14 @@ const GESTURE_MS = 700;
 const WRITE_MS = 250;
 
 /** The state in the address, and how to change it. */
-export function useLocation(): { state: PageState; go: Page["go"] } {
-  const [state, setState] = useState(() => readLocation(new URL(location.href), now()));
+export function useLocation(usualSpan: Micros): { state: PageState; go: Page["go"] } {
+  const [state, setState] = useState(() => readLocation(new URL(location.href), now(), usualSpan));
   const newest = useRef(state);
   const gesture = useRef({ at: 0, timer: 0 });
   useEffect(() => {
     const back = (): void => {
       window.clearTimeout(gesture.current.timer);
-      newest.current = readLocation(new URL(location.href), now());
+      newest.current = readLocation(new URL(location.href), now(), usualSpan);
       setState(newest.current);
     };
     window.addEventListener("popstate", back);

@@ -78,6 +78,11 @@ function trimmed(value: number): string {
   return value < 10 ? value.toFixed(1).replace(/\.0$/, "") : String(Math.floor(value));
 }
 
+/** How long something has lasted, in whole seconds: it is shown while it grows. */
+export function soFar(span: Micros): string {
+  return span < SECOND ? "less than a second" : duration(Math.floor(span / SECOND) * SECOND);
+}
+
 /** A step of the axis: fixed up to an hour, by the calendar above. */
 const STEPS: Micros[] = [
   ...[1, 2, 5, 10, 20, 50, 100, 200, 500].map((count) => count * MILLISECOND),

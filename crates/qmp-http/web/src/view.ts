@@ -13,9 +13,12 @@ export interface View {
 export const SPAN_MIN: Micros = 10 * MILLISECOND;
 export const SPAN_MAX: Micros = 20 * YEAR;
 export const DEFAULT_SPAN: Micros = DAY;
+/** The shortest view that a page begins with. */
+const FIRST_SPAN_MIN: Micros = 5 * MINUTE;
 
 export const PRESETS: [text: string, span: Micros][] = [
   ["minute", MINUTE],
+  ["5 minutes", 5 * MINUTE],
   ["15 minutes", 15 * MINUTE],
   ["hour", HOUR],
   ["6 hours", 6 * HOUR],
@@ -24,6 +27,13 @@ export const PRESETS: [text: string, span: Micros][] = [
   ["30 days", 30 * DAY],
   ["year", YEAR],
 ];
+
+/** The length of the view that a page begins with: the shortest that shows the `first` record, up to a day. */
+export function firstSpan(first: Micros | null, now: Micros): Micros {
+  const age = first === null ? 0 : now - first;
+  const fits = (length: Micros): boolean => length >= Math.max(age, FIRST_SPAN_MIN);
+  return PRESETS.find(([, length]) => length === DEFAULT_SPAN || fits(length))?.[1] ?? DEFAULT_SPAN;
+}
 
 export function liveView(now: Micros, span: Micros): View {
   return { since: now - span, until: now, live: true };

@@ -10,9 +10,9 @@ import { merged } from "../src/parts/records.ts";
 import { stateLook } from "../src/states.ts";
 import { MessageParser } from "../src/stream.ts";
 import { line, shortCount, visible, withUnit } from "../src/text.ts";
-import { duration, fromRfc3339, ticks, toRfc3339 } from "../src/time.ts";
+import { DAY, duration, fromRfc3339, MINUTE, soFar, ticks, toRfc3339 } from "../src/time.ts";
 import { withoutOffGaps } from "../src/unwatched.ts";
-import { between, current, liveView, pan, span, zoom } from "../src/view.ts";
+import { between, current, firstSpan, liveView, pan, span, zoom } from "../src/view.ts";
 
 const NOW = fromRfc3339("2026-11-29T12:00:00Z");
 
@@ -41,6 +41,25 @@ test("duration_names_its_two_largest_units", () => {
     [400 * 86_400_000_000, "1 y 35 d"],
   ];
   for (const [micros, text] of cases) assert.equal(duration(micros), text);
+});
+
+test("time_that_grows_is_shown_in_whole_seconds", () => {
+  assert.equal(soFar(-5), "less than a second");
+  assert.equal(soFar(1_700_000), "1 s");
+});
+
+test("page_begins_with_a_view_that_shows_the_first_record", () => {
+  const cases: [age: number | null, span: number][] = [
+    [null, 5 * MINUTE],
+    [0, 5 * MINUTE],
+    [-MINUTE, 5 * MINUTE],
+    [5 * MINUTE + 1, 15 * MINUTE],
+    [7 * 60 * MINUTE, DAY],
+    [300 * DAY, DAY],
+  ];
+  for (const [age, expected] of cases) {
+    assert.equal(firstSpan(age === null ? null : NOW - age, NOW), expected, String(age));
+  }
 });
 
 test("axis_of_any_length_has_few_ticks_in_order", () => {
@@ -108,15 +127,18 @@ test("address_has_the_whole_state", () => {
     "/event/BLOCK_IO_ERROR?record=web%2F1%2F2%2F8&lanes=table",
   ];
   for (const address of addresses) {
-    const state = readLocation(new URL(address, "http://hub"), NOW);
+    const state = readLocation(new URL(address, "http://hub"), NOW, DAY);
     assert.equal(writeLocation(state), address);
   }
 });
 
 test("live_address_keeps_the_length_and_not_the_time", () => {
-  const address = writeLocation({ ...readLocation(new URL("http://hub/"), NOW), view: liveView(NOW, 60e6) });
+  const address = writeLocation({
+    ...readLocation(new URL("http://hub/"), NOW, DAY),
+    view: liveView(NOW, 60e6),
+  });
   assert.match(address, /&live$/);
-  const { view } = readLocation(new URL(address, "http://hub"), NOW + 1e9);
+  const { view } = readLocation(new URL(address, "http://hub"), NOW + 1e9, DAY);
   assert.deepEqual(view, liveView(NOW + 1e9, 60e6));
 });
 
@@ -127,7 +149,7 @@ test("wrong_address_shows_the_last_day", () => {
     "?record=x",
     "?sort=y",
   ]) {
-    const state = readLocation(new URL(`http://hub/nowhere${query}`), NOW);
+    const state = readLocation(new URL(`http://hub/nowhere${query}`), NOW, DAY);
     assert.deepEqual(
       [state.view, state.record, state.sort],
       [liveView(NOW, 86_400e6), null, "trouble"],

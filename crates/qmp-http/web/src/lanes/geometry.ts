@@ -6,6 +6,9 @@ import type { View } from "../view.ts";
 /** Lanes up to this number are drawn large enough for a name of the state in its band. */
 export const ROOMY_LANES_MAX = 12;
 
+/** Room beside the present: a mark of it would be cut in half. */
+export const EDGE_PIXELS = 8;
+
 export interface Row {
   /** Height of a row, in pixels. */
   height: number;

@@ -8,7 +8,7 @@ import { now as present } from "../time.ts";
 import { clamp, showing, span } from "../view.ts";
 import { sizeCanvas } from "./canvas.ts";
 import type { LaneData } from "./data.ts";
-import { type Row, type Scale, timeAt, x } from "./geometry.ts";
+import { EDGE_PIXELS, type Row, type Scale, timeAt, x } from "./geometry.ts";
 import { useGestures } from "./gestures.ts";
 import { type Highlight, paintLinks, paintMoment } from "./highlight.ts";
 import { describe, type Item, itemAt, items } from "./items.ts";
@@ -106,7 +106,7 @@ export function Lanes(props: LanesProps) {
 
   useEffect(() => {
     const height = Math.min(window_.height, all);
-    const pen = sizeCanvas(canvas.current, scale.width, height, palette);
+    const pen = sizeCanvas(canvas.current, scale.width + EDGE_PIXELS, height, palette);
     if (pen === null || palette === null || timeline === null) return;
     const scene: Scene = { pen, scale, row, palette, timeline, now, shown };
     paintRows(scene, lanes, data.first * row.height - window_.top, height);
@@ -167,7 +167,7 @@ export function Lanes(props: LanesProps) {
           onBlur={() => setCursor(null)}
           style={{
             left: `${gutter}px`,
-            width: `${scale.width}px`,
+            width: `${scale.width + EDGE_PIXELS}px`,
             height: `${Math.min(window_.height, all)}px`,
           }}
         >

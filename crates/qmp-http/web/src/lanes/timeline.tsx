@@ -11,7 +11,7 @@ import { clamp, current, span } from "../view.ts";
 import { Axis } from "./axis.tsx";
 import { usePalette } from "./canvas.ts";
 import { type LaneData, useLaneData } from "./data.ts";
-import { rowFor, type Scale } from "./geometry.ts";
+import { EDGE_PIXELS, rowFor, type Scale } from "./geometry.ts";
 import { highlightOf } from "./highlight.ts";
 import { Histogram } from "./histogram.tsx";
 import { Lanes } from "./lanes.tsx";
@@ -44,7 +44,7 @@ export function TimelineView({ filters, detail, shows }: TimelineProps) {
   const isPart = lanesTotal > (timeline?.lanes.length ?? 0);
   const gutter = isNarrow ? 0 : 148;
   const side = isPart && !isNarrow ? 100 : 0;
-  const width = Math.max(0, Math.floor(boxWidth - gutter - side));
+  const width = Math.max(0, Math.floor(boxWidth - gutter - side - EDGE_PIXELS));
   const now = useNow(
     state.view.live,
     clamp((span(state.view) / 1e6 / Math.max(1, width)) * 1_000, 250, 5_000),
@@ -73,7 +73,7 @@ export function TimelineView({ filters, detail, shows }: TimelineProps) {
           Only a part of this span is read; narrower filters or a shorter span show all of it.
         </p>
       )}
-      <div class="plot" style={{ gridTemplateColumns: `${gutter}px ${width}px ${side}px` }}>
+      <div class="plot" style={{ gridTemplateColumns: `${gutter}px ${width + EDGE_PIXELS}px ${side}px` }}>
         <div class="corner">{lanesTotal > 0 ? plural(lanesTotal, "VM") : ""}</div>
         <div class="head">
           <Histogram timeline={timeline} scale={scale} palette={palette} />

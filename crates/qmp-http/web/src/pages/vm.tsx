@@ -14,7 +14,7 @@ import { Reading } from "../parts/reading.tsx";
 import { asSeverity } from "../severity.ts";
 import { stateLook, stateText } from "../states.ts";
 import { plural, visible } from "../text.ts";
-import { dateAndClock, duration, fromRfc3339 } from "../time.ts";
+import { dateAndClock, fromRfc3339, soFar } from "../time.ts";
 import { current, span } from "../view.ts";
 
 interface VmPageProps {
@@ -102,7 +102,7 @@ function Cards({ vm }: { vm: VmAlone }) {
         </h2>
         {since !== null && (
           <p class="soft">
-            for {duration(now - since)}, since {dateAndClock(since)}
+            for {soFar(now - since)}, since {dateAndClock(since)}
           </p>
         )}
         {vm.why !== null && <p>{visible(vm.why.summary)}</p>}
@@ -122,10 +122,10 @@ function Cards({ vm }: { vm: VmAlone }) {
             : vm.state === "in-use"
               ? "in use by another client"
               : vm.state}{" "}
-          for {duration(now - fromRfc3339(vm.since))}
+          for {soFar(now - fromRfc3339(vm.since))}
         </p>
         {vm.silent_since !== undefined && (
-          <p class="trouble-text">no answer for {duration(now - fromRfc3339(vm.silent_since))}</p>
+          <p class="trouble-text">no answer for {soFar(now - fromRfc3339(vm.silent_since))}</p>
         )}
         {vm.error !== undefined && <p class="trouble-text">{visible(vm.error)}</p>}
         <p class="soft">
@@ -171,7 +171,7 @@ function Progress({ running, name, now }: { running: Running; name: string; now:
   return (
     <p class="job">
       <bdi>{visible(name)}</bdi> <strong>{visible(running.status)}</strong>
-      <span class="soft"> for {duration(now - fromRfc3339(running.since))}</span>
+      <span class="soft"> for {soFar(now - fromRfc3339(running.since))}</span>
       {/* The hub knows that it goes on, and not how far it is. */}
       {isBusy && <progress aria-label={`${visible(name)} is in progress`} />}
       {running.error !== undefined && <span class="trouble-text">{visible(running.error)}</span>}
