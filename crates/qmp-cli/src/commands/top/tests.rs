@@ -33,8 +33,10 @@ fn vm(name: &str, run_state: &str) -> Vm {
 fn example(glyphs: Glyphs) -> Model {
     let mut model = model(glyphs, examples());
     let since = NOW - 30 * 60 * SECOND;
+    // The hub begins and ends a wide window at whole minutes.
+    let until = NOW + 40 * SECOND;
     let timeline = format!(
-        r#"{{"since": {since}, "until": {NOW}, "bucket": {}, "head": 40, "states": ["running", "io-error", "ended"], "next": null,
+        r#"{{"since": {since}, "until": {until}, "bucket": {}, "head": 40, "states": ["running", "io-error", "ended"], "next": null,
             "lanes": [{{"vm": "web1", "counts": {{"error": [[24, 9]], "news": [[0, 1], [12, 4]]}},
                 "states": [[{since}, {stop}, 0, 1], [{stop}, null, 1, 1]], "gaps": []}},
             {{"vm": "nas", "counts": {{}}, "states": [[{since}, null, 0, 1]], "gaps": [[{stop}, null, 0, 1]]}},
