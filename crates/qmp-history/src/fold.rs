@@ -11,6 +11,10 @@ use crate::intervals::Intervals;
 use crate::window::Window;
 use crate::words::{END, STATE, WATCH, closing_kind, kind_of};
 
+/// How long after its connection closed the end of a VM is concluded, in microseconds: the hub waits up to 2 s for how its process
+/// ended. The state before is that end, too.
+const ENDING_MAX: i64 = 5_000_000;
+
 /// The state of a VM that is not attached.
 const UNKNOWN: &str = "unknown";
 
@@ -85,7 +89,7 @@ impl VmFold {
         match kind {
             ChangeKind::Set { track: STATE, word } => self.run_state = word.as_ref().into(),
             ChangeKind::Set { track: WATCH, word } => self.watch(words, *at, word),
-            ChangeKind::Set { track: END, word } => self.ended(words, word),
+            ChangeKind::Set { track: END, word } => self.ended(words, *at, word),
             ChangeKind::Set { .. } => {}
             ChangeKind::Open { word } => {
                 self.close(*at, |open| open == word.as_ref());
@@ -124,9 +128,15 @@ impl VmFold {
     }
 
     /// Takes how QEMU ended. If the VM is attached again, that was before: its last unknown state has it.
-    fn ended(&mut self, words: &mut Words, word: &str) {
+    fn ended(&mut self, words: &mut Words, at: i64, word: &str) {
         if !self.is_attached {
             self.end = word.into();
+            let (unknown, end) = (words.states.id(UNKNOWN), words.states.id(word));
+            let is_unknown =
+                |(shown, from): &(u32, i64)| *shown == unknown && at.saturating_sub(*from) <= ENDING_MAX;
+            if let Some((_, from)) = self.shown.filter(|shown| !word.is_empty() && is_unknown(shown)) {
+                self.shown = Some((end, from));
+            }
         } else if !word.is_empty() {
             let (unknown, end) = (words.states.id(UNKNOWN), words.states.id(word));
             if let Some(interval) = self.states.last_of(unknown) {

@@ -132,7 +132,8 @@ fn states_and_gaps_follow_the_records() {
             detached("web1", at(5_400), DetachReason::HubStopped, at(1_800)),
             attached("web1", at(5_400), "running"),
             detached("web1", at(7_200), DetachReason::PeerClosed, at(7_200)),
-            finding("web1", at(7_200), "why-ended", &[(2, 1)], r#"{"run_state":"ended"}"#),
+            // The hub waited for the end of the process: the VM was off from the end of its connection on.
+            finding("web1", at(7_201), "why-ended", &[(2, 1)], r#"{"run_state":"ended"}"#),
         ]);
         let reader = written.reader();
         let all = read(&reader, &request(BEGIN, BEGIN + 3 * HOUR, 180));
