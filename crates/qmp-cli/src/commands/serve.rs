@@ -7,6 +7,7 @@ mod service;
 mod startup;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use qmp_client::Address;
@@ -14,6 +15,7 @@ use qmp_daemon::{CommandLine, ConfigError, ConfigFile, Daemon, DaemonConfig, Dae
 use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::Source;
 use qmp_hub::{HubStartError, VmName};
+use qmp_wire::Offset;
 
 use self::demo::Demo;
 use self::endpoints::EndpointArgs;
@@ -51,6 +53,10 @@ pub struct Serve {
     /// its journal in a temporary file unless --journal is given
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "3", require_equals = true, value_parser = demo::machines)]
     demo: Option<usize>,
+
+    /// With --demo, write a history of this length first, 31d at most; 0 writes none, and neither does a journal that has records
+    #[arg(long, value_name = "SPAN", default_value = "7d", requires = "demo", value_parser = demo::history)]
+    demo_history: Duration,
 
     /// The journal's file; the default is that of the configuration, or else the one in the variable QMP_JOURNAL
     #[arg(long, value_name = "FILE")]
@@ -114,12 +120,12 @@ impl Serve {
         let journal = config.journal.clone();
         let vms = config.attach.clone();
         let discovery: Vec<String> = config.discover.iter().map(ToString::to_string).collect();
-        let rules: Vec<_> =
-            config.rules.iter().map(|rule| (rule.name().to_owned(), rule.description())).collect();
-        let hub = match &demo {
-            Some(demo) => demo.start_hub(config).await?,
-            None => Daemon::start(config).await?,
+        let rules = described(&config);
+        let history = match &demo {
+            Some(demo) => demo.write_history(&journal, self.demo_history).await?,
+            None => 0,
         };
+        let hub = start(demo.as_ref(), config).await?;
         Service::close_unused_sockets();
         if std::env::var_os("JOURNAL_STREAM").is_none() {
             let (http, relays) = (hub.http(), hub.relays());
@@ -130,14 +136,14 @@ impl Serve {
                 relays: &relays,
                 discovery: &discovery,
                 rules: &rules,
-                is_demo: demo.is_some(),
+                demo_history: demo.as_ref().map(|_| history),
             };
             output::note(startup.text(terminal.stderr_palette(), &HubArgs::of_environment()));
         }
         drop(gate);
         let shown = async {
             match &demo {
-                Some(_) => demo::show(hub.journal(), &vms, terminal).await,
+                Some(_) => demo::show(hub.journal(), Offset(history), &vms, terminal).await,
                 None => std::future::pending().await,
             }
         };
@@ -146,13 +152,7 @@ impl Serve {
             over = service.run(&hub, || self.configuration(demo.as_ref())) => over,
             shown = shown => shown,
         };
-        Service::stopping();
-        tracing::info!("stopping; a second signal stops at once");
-        tokio::select! {
-            stopped = hub.stop() => stopped?,
-            () = stop.recv() => return Err(Failure::failed("stopped at once; the last records may be missing")),
-        }
-        tracing::info!("stopped");
+        end(hub, &mut stop).await?;
         ended.map(|()| Exit::Done)
     }
 
@@ -210,6 +210,31 @@ impl Serve {
         let first = Failure::usage(lines.next().unwrap_or("the configuration is wrong"));
         lines.fold(first, Failure::and)
     }
+}
+
+/// Starts the hub.
+async fn start(demo: Option<&Demo>, config: DaemonConfig) -> Result<Daemon, DaemonError> {
+    match demo {
+        Some(demo) => demo.start_hub(config).await,
+        None => Daemon::start(config).await,
+    }
+}
+
+/// Stops the hub after all records are on the disk, or at once at a second signal.
+async fn end(hub: Daemon, stop: &mut StopSignals) -> Result<(), Failure> {
+    Service::stopping();
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        stopped = hub.stop() => stopped?,
+        () = stop.recv() => return Err(Failure::failed("stopped at once; the last records may be missing")),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Names and descriptions of the rules.
+fn described(config: &DaemonConfig) -> Vec<(String, String)> {
+    config.rules.iter().map(|rule| (rule.name().to_owned(), rule.description())).collect()
 }
 
 /// Reads `NAME=ADDR`.

@@ -18,7 +18,8 @@ pub(super) struct StartupText<'a> {
     pub(super) discovery: &'a [String],
     /// Names and descriptions.
     pub(super) rules: &'a [(String, String)],
-    pub(super) is_demo: bool,
+    /// In a demonstration, the number of records that were written before.
+    pub(super) demo_history: Option<u64>,
 }
 
 impl StartupText<'_> {
@@ -30,6 +31,9 @@ impl StartupText<'_> {
             line("page", &page);
         }
         line("journal", &self.journal.display().to_string());
+        if let Some(records @ 1..) = self.demo_history {
+            line("history", &format!("{records} records of emulated machines, invented"));
+        }
         for address in self.http {
             let token = if address.token_file().is_some() { "  with a token" } else { "" };
             line("serving", &format!("{address}{token}"));
@@ -78,7 +82,7 @@ impl StartupText<'_> {
             (format!("qmp log{hub}"), "what happened"),
             (format!("qmp exec{hub} {vm} query-status"), "send a command to a VM"),
         ];
-        if self.is_demo {
+        if self.demo_history.is_some() {
             commands.push((format!("qmp exec{hub} {vm} x-guest-panic"), "make its guest panic"));
             commands.push((format!("qmp wait{hub} {vm} RESET --keep-waiting"), "wait for an event"));
         }
@@ -132,7 +136,7 @@ mod tests {
                 relays: &[],
                 discovery: &["processes".into()],
                 rules: &rules,
-                is_demo: false,
+                demo_history: None,
             }
             .text(Palette::new(false), &found)
         };
