@@ -18,6 +18,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::progress;
 use crate::render::{Palette, escape};
 use crate::terminal::Terminal;
 
@@ -63,7 +64,10 @@ impl io::Write for GatedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut *lock(&self.0) {
             Some(pending) => pending.extend_from_slice(bytes),
-            None => io::stderr().write_all(bytes)?,
+            None => {
+                progress::clear();
+                io::stderr().write_all(bytes)?;
+            }
         }
         Ok(bytes.len())
     }

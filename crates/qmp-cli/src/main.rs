@@ -20,6 +20,7 @@ mod filter;
 mod listen;
 mod signals;
 mod terminal;
+mod progress;
 mod log_format;
 mod output;
 mod pager;

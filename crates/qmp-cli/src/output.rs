@@ -7,6 +7,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use qmp_wire::Record;
 
+use crate::progress;
 use crate::render::Renderer;
 use crate::terminal::Terminal;
 
@@ -92,6 +93,7 @@ impl Output {
 
 /// Prints a line on the standard error. A closed standard error does not end the command.
 pub fn note(text: impl fmt::Display) {
+    progress::clear();
     let _ = writeln!(io::stderr(), "{text}");
 }
 

@@ -9,6 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
 use crate::output;
 use crate::paths::{self, DefaultPaths};
+use crate::progress::Progress;
 use crate::terminal::Terminal;
 
 /// Copy the journal into FILE, while the hub continues
@@ -42,14 +43,15 @@ To restore: stop the hub, move journal.db and its -wal and -shm away, put the co
 
 impl Backup {
     /// Makes the copy.
-    pub async fn run(self, _terminal: &Terminal) -> Result<Exit, Failure> {
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let journal = journal_of(self.journal.as_deref(), &self.hub).await?;
         let backup = qmp_journal::Backup::open(&journal)?;
         let interrupter = backup.interrupter();
         let (to, force) = (self.to.clone(), self.force);
         let mut copying = tokio::task::spawn_blocking(move || backup.write(&to, force));
+        let progress = Progress::new(terminal, format!("copying {}", journal.display()));
         let copied = tokio::select! {
-            copied = &mut copying => copied,
+            copied = progress.during(&mut copying) => copied,
             _ = tokio::signal::ctrl_c() => {
                 interrupter.interrupt();
                 // The task removes the incomplete copy.

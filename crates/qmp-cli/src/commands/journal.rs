@@ -10,6 +10,7 @@ use super::backup::journal_of;
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
 use crate::output;
+use crate::progress::Progress;
 use crate::terminal::Terminal;
 
 /// Check the journal's file
@@ -45,12 +46,13 @@ struct Verify {
 
 impl Journal {
     /// Checks the file.
-    pub async fn run(self, _terminal: &Terminal) -> Result<Exit, Failure> {
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let JournalCommand::Verify(Verify { file, json, hub }) = self.command;
         let path = journal_of(file.as_deref(), &hub).await?;
         let of = path.clone();
         let reading = tokio::task::spawn_blocking(move || verify(&of));
-        let found = reading.await.map_err(Failure::failed)??;
+        let progress = Progress::new(terminal, format!("checking {}", path.display()));
+        let found = progress.during(reading).await.map_err(Failure::failed)??;
         output::print(&if json { line(&path, &found) } else { text(&path, &found) })?;
         Ok(if found.faults.is_empty() { Exit::Done } else { Exit::Failed })
     }

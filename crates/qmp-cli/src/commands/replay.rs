@@ -13,6 +13,7 @@ use crate::capture;
 use crate::exit::{Exit, Failure};
 use crate::listen;
 use crate::output;
+use crate::progress::Progress;
 use crate::signals::StopSignals;
 use crate::terminal::Terminal;
 
@@ -65,8 +66,8 @@ const BATCH_MAX_RECORDS: usize = 1_024;
 
 impl Replay {
     /// Replays to the end, or until interrupted.
-    pub async fn run(self, _: &Terminal) -> Result<Exit, Failure> {
-        let recording = self.recording()?;
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let recording = self.recording(terminal)?;
         let listener = listen::listen(&self.listen).map_err(|error| listen::failure(&self.listen, &error))?;
         // Before the start-up text says that a client can connect.
         let mut end = StopSignals::new()?;
@@ -84,16 +85,23 @@ impl Replay {
         }
     }
 
-    fn recording(&self) -> Result<Recording, Failure> {
+    fn recording(&self, terminal: &Terminal) -> Result<Recording, Failure> {
         let vm = self.vm.as_deref();
         let mut recording = RecordingBuilder::new(vm);
         if let (Some(journal), Some(vm)) = (&self.journal, vm) {
-            records(journal, vm, &mut recording)?;
+            let mut progress = Progress::new(terminal, format!("reading {}", journal.display()));
+            records(journal, vm, &mut recording, &mut progress)?;
             return recording.finish().map_err(|error| wrong(&journal.display().to_string(), &error));
         }
         let path = self.file.as_deref().unwrap_or(Path::new("-"));
         let name = path.display().to_string();
-        capture::pieces(path, |piece| recording.push(piece).map_err(|error| wrong(&name, &error)))?;
+        let all = std::fs::metadata(path).map_or(0, |file| file.len());
+        let (mut progress, mut done) = (Progress::new(terminal, format!("reading {name}")), 0);
+        capture::pieces(path, |piece| {
+            done += piece.len() as u64;
+            progress.done(done, all, "bytes");
+            recording.push(piece).map_err(|error| wrong(&name, &error))
+        })?;
         recording.finish().map_err(|error| wrong(&name, &error))
     }
 
@@ -108,8 +116,14 @@ impl Replay {
 }
 
 /// Adds the records of a VM to the recording.
-fn records(journal: &Path, vm: &str, recording: &mut RecordingBuilder) -> Result<(), Failure> {
+fn records(
+    journal: &Path,
+    vm: &str,
+    recording: &mut RecordingBuilder,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
     let reader = Reader::open(journal)?;
+    let head = reader.head()?;
     let known = reader.vms()?;
     if !known.iter().any(|known| *known.vm == *vm) {
         let names: Vec<&str> = known.iter().map(|known| &*known.vm).collect();
@@ -124,6 +138,7 @@ fn records(journal: &Path, vm: &str, recording: &mut RecordingBuilder) -> Result
             return Ok(());
         }
         batch.iter().for_each(|record| recording.record(record));
+        progress.done(cursor.position().0, head.0, "records");
     }
 }
 

@@ -1,5 +1,6 @@
 //! `qmp serve`: the hub.
 
+mod attaching;
 mod check;
 mod demo;
 mod endpoints;
@@ -24,6 +25,7 @@ use self::startup::StartupText;
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
 use crate::paths::{self, DefaultPaths};
+use crate::progress::Progress;
 use crate::signals::StopSignals;
 use crate::terminal::Terminal;
 use crate::{log_format, output};
@@ -125,7 +127,7 @@ impl Serve {
             Some(demo) => demo.write_history(&journal, self.demo_history).await?,
             None => 0,
         };
-        let hub = start(demo.as_ref(), config).await?;
+        let hub = start(demo.as_ref(), config, terminal).await?;
         Service::close_unused_sockets();
         if std::env::var_os("JOURNAL_STREAM").is_none() {
             let (http, relays) = (hub.http(), hub.relays());
@@ -151,6 +153,7 @@ impl Serve {
             () = stop.recv() => Ok(()),
             over = service.run(&hub, || self.configuration(demo.as_ref())) => over,
             shown = shown => shown,
+            never = attaching::show(&hub, terminal) => match never {},
         };
         end(hub, &mut stop).await?;
         ended.map(|()| Exit::Done)
@@ -212,11 +215,16 @@ impl Serve {
     }
 }
 
-/// Starts the hub.
-async fn start(demo: Option<&Demo>, config: DaemonConfig) -> Result<Daemon, DaemonError> {
+/// Starts the hub. A journal of an earlier format is migrated, and one that was not closed is checked, which may take a while.
+async fn start(
+    demo: Option<&Demo>,
+    config: DaemonConfig,
+    terminal: &Terminal,
+) -> Result<Daemon, DaemonError> {
+    let progress = Progress::new(terminal, format!("opening {}", config.journal.display()));
     match demo {
-        Some(demo) => demo.start_hub(config).await,
-        None => Daemon::start(config).await,
+        Some(demo) => progress.during(demo.start_hub(config)).await,
+        None => progress.during(Daemon::start(config)).await,
     }
 }
 

@@ -52,7 +52,12 @@ impl OnTerminal {
 
     /// Waits until the terminal has shown `part`.
     pub fn wait_for(&self, part: &str) {
-        qmp_testing::wait_for(part, || self.shown.lock().expect("a lock").contains(part).then_some(()));
+        qmp_testing::wait_for(part, || self.has_shown(part).then_some(()));
+    }
+
+    /// Whether the terminal has shown `part`.
+    pub fn has_shown(&self, part: &str) -> bool {
+        self.shown.lock().expect("a lock").contains(part)
     }
 
     /// Presses keys.
