@@ -1,4 +1,5 @@
-//! The page in a browser: starts `web/e2e/page.test.ts`, which drives Chromium against a hub in memory.
+//! The page in a browser: starts `web/e2e/page.test.ts`, which drives Chromium against a hub in memory. The
+//! tests against `qmp serve` are in `web/e2e-hub`, and `scripts/test` runs them.
 //!
 //! Needs node, the packages of `web/package-lock.json` (`npm ci`) and Chromium. Without them the test is skipped, unless
 //! `CI` is set.

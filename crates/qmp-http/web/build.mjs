@@ -2,7 +2,8 @@
 //
 //   node build.mjs            dist/index.html, dist/assets/app-HASH.js, dist/assets/app-HASH.css, and the table of them
 //                             in dist/files.rs, which crates/qmp-http/src/page_files.rs includes
-//   node build.mjs --tests    build/test and build/e2e, for `node --test` and the browser's tests
+//   node build.mjs --tests    build/test, build/e2e and build/e2e-hub, for `node --test`: pure code, the page in a
+//                             browser with records in memory, and with a hub (scripts/test)
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -79,7 +80,7 @@ async function buildTests() {
       .filter((name) => name.endsWith(".ts"))
       .map((name) => `${folder}/${name}`);
   await build({
-    entryPoints: [...scripts("test"), ...scripts("e2e")],
+    entryPoints: ["test", "e2e", "e2e-hub"].flatMap(scripts),
     bundle: true,
     outdir: "build",
     outbase: ".",

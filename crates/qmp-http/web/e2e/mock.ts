@@ -17,21 +17,15 @@ const HEADERS = {
 export interface MockOptions {
   vms: readonly string[];
   days: number;
-  /** The token that every request of the interface must have. */
-  token?: string;
-  /** Records of another mock, which this one continues. */
-  records?: HubRecord[];
 }
 
 export class Mock {
   readonly records: HubRecord[];
   readonly server: Server;
-  private readonly token: string | undefined;
   private readonly streams = new Set<ServerResponse>();
 
   constructor(options: MockOptions) {
-    this.records = options.records ?? fleet(options.vms, Date.now() * 1_000 - 5e6, options.days);
-    this.token = options.token;
+    this.records = fleet(options.vms, Date.now() * 1_000 - 5e6, options.days);
     this.server = createServer((request, response) => this.answer(request, response));
   }
 
@@ -76,9 +70,6 @@ export class Mock {
     const url = new URL(request.url ?? "/", "http://127.0.0.1");
     const isInterface = url.pathname.startsWith("/v1/");
     if (!isInterface) return file(url.pathname, response);
-    if (this.token !== undefined && request.headers.authorization !== `Bearer ${this.token}`) {
-      return json(response, { error: { class: "Unauthorized", desc: "this hub requires a token" } }, 401);
-    }
     if (url.pathname === "/v1/events") return this.stream(request, response);
     const found = this.found(url);
     if (found === undefined) json(response, { error: { class: "NotFound", desc: "nothing here" } }, 404);

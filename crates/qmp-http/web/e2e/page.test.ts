@@ -1,9 +1,10 @@
-// The page in a browser, against a hub in memory: `node --test build/e2e/page.test.mjs`.
+// What needs other records than a hub with a few machines has at once: days, a thousand VMs, hostile names, and the number of
+// streams. The hub is records in memory: `node --test build/e2e/page.test.mjs`. The rest is in e2e-hub.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { accessible, launch, listen, ready, visit } from "./browser.ts";
+import { accessible, address, hide, launch, length, ready, rows, visit } from "./browser.ts";
 import { Mock, names } from "./mock.ts";
 
 let browser: Browser;
@@ -21,43 +22,10 @@ after(async () => {
   hub.close();
 });
 
-const rows = (page: Page, name: string) => page.locator("a.record", { hasText: name });
 const view = (page: Page): [since: string | null, until: string | null] => {
   const { searchParams } = new URL(page.url());
   return [searchParams.get("since"), searchParams.get("until")];
 };
-const length = (page: Page): number => {
-  const [since, until] = view(page);
-  return Date.parse(until ?? "") - Date.parse(since ?? "");
-};
-/** Waits for the address: it follows a gesture a moment later. */
-const address = (page: Page, holds: (url: URL) => boolean) => page.waitForURL(holds);
-
-test("event_appears_within_a_second", async () => {
-  await visit(browser, url, {}, async (page) => {
-    await ready(page);
-    await page.locator(".live.open").waitFor();
-    hub.event("web1", "GUEST_PANICKED", { action: "pause" });
-    await rows(page, "GUEST_PANICKED").waitFor({ timeout: 1_000 });
-  });
-});
-
-test("zoom_by_key_is_in_the_address_and_back_undoes_it", async () => {
-  await visit(browser, url, {}, async (page) => {
-    await ready(page);
-    await page.keyboard.press("a");
-    await address(page, ({ searchParams }) => searchParams.has("since") && !searchParams.has("live"));
-    assert.equal(length(page), 86_400_000);
-    // A pause: two keys in a moment are one gesture, and one step back.
-    await page.waitForTimeout(800);
-    await page.keyboard.press("w");
-    await address(page, () => length(page) < 86_400_000);
-    await page.goBack();
-    await address(page, () => length(page) === 86_400_000);
-    await page.goBack();
-    await page.locator(".live.open").waitFor();
-  });
-});
 
 test("drag_over_the_histogram_zooms_and_drag_of_the_lanes_pans", async () => {
   await visit(browser, url, {}, async (page) => {
@@ -85,30 +53,6 @@ test("wheel_with_ctrl_zooms_at_the_pointer", async () => {
   });
 });
 
-test("filters_are_in_the_address_and_survive_a_reload", async () => {
-  await visit(browser, url, {}, async (page) => {
-    await ready(page);
-    await page.getByRole("button", { name: "Lifecycle" }).click();
-    await address(page, ({ searchParams }) => searchParams.getAll("severity").join() === "lifecycle");
-    await page.getByRole("textbox", { name: /^VM/ }).fill("db*");
-    await page.keyboard.press("Enter");
-    await address(page, ({ searchParams }) => searchParams.get("vm") === "db*");
-    for (const isReloaded of [false, true]) {
-      if (isReloaded) await page.reload();
-      await ready(page);
-      await page.waitForFunction(() => {
-        return [...document.querySelectorAll(".lane-name a")].every((name) =>
-          name.textContent?.startsWith("db"),
-        );
-      });
-      await rows(page, "STOP").first().waitFor();
-      assert.equal(await rows(page, "RESUME").count(), 0);
-    }
-    await page.getByRole("button", { name: "Clear filters" }).click();
-    await rows(page, "RESUME").first().waitFor();
-  });
-});
-
 test("text_is_found_in_the_records", async () => {
   await visit(browser, url, {}, async (page) => {
     await ready(page);
@@ -119,62 +63,6 @@ test("text_is_found_in_the_records", async () => {
       const rows = [...document.querySelectorAll("a.record")];
       return rows.length > 0 && rows.every((row) => row.textContent?.includes("why-paused"));
     });
-  });
-});
-
-test("detail_has_meaning_and_causes_and_its_link_stays", async () => {
-  await visit(browser, url, {}, async (page) => {
-    await ready(page);
-    await rows(page, "A write to disk").first().click();
-    await page.getByRole("heading", { name: "why-paused" }).waitFor();
-    await page.getByRole("heading", { name: "Caused by" }).waitFor();
-    assert.equal(await page.locator("a.record.cause").count(), 2);
-    await page.locator(".related button", { hasText: "BLOCK_IO_ERROR" }).click();
-    await page.getByText("A disk reported an error to a request of the guest.").waitFor();
-    await page.getByRole("heading", { name: "Led to" }).waitFor();
-    await page.getByText("The error in words, for people.").waitFor();
-    const link = page.url();
-    await page.keyboard.press("Escape");
-    await page.locator(".detail").waitFor({ state: "detached" });
-    await page.goto(link);
-    await page.getByText("A disk reported an error to a request of the guest.").waitFor();
-    await page.locator(".detail summary").click();
-    await page.locator(".detail pre", { hasText: '"kind": "event"' }).waitFor();
-  });
-});
-
-test("gap_is_found_by_key_with_its_true_length", async () => {
-  await visit(browser, url, {}, async (page) => {
-    await ready(page);
-    await page.keyboard.press("]");
-    await page.waitForFunction(() =>
-      /not watched for 3\d min/.test(document.querySelector("[role=status]")?.textContent ?? ""),
-    );
-  });
-});
-
-test("keyboard_alone_reads_a_record", async () => {
-  await visit(browser, url, {}, async (page) => {
-    await ready(page);
-    await page.locator(".surface").focus();
-    await page.keyboard.press("ArrowDown");
-    await page.keyboard.press("ArrowLeft");
-    const status = page.locator("[role=status]");
-    await page.waitForFunction(() => (document.querySelector("[role=status]")?.textContent ?? "") !== "");
-    for (let step = 0; step < 30 && !/Finding/.test((await status.textContent()) ?? ""); step += 1) {
-      await page.keyboard.press("ArrowLeft");
-    }
-    assert.match((await status.textContent()) ?? "", /Finding why-/);
-    await page.keyboard.press("Enter");
-    await page.locator(".detail h2:focus").waitFor();
-    await page.keyboard.press("Escape");
-    await page.locator(".detail").waitFor({ state: "detached" });
-    await page.keyboard.press("?");
-    await page.getByRole("dialog").waitFor();
-    await page.keyboard.press("Escape");
-    await page.getByRole("dialog").waitFor({ state: "detached" });
-    await page.keyboard.press("t");
-    await page.getByRole("table").waitFor();
   });
 });
 
@@ -202,58 +90,6 @@ test("hidden_tab_has_no_stream_and_continues_where_it_was", async () => {
     await hide(page, false);
     await rows(page, "QUORUM_FAILURE").waitFor();
   });
-});
-
-test("eight_tabs_of_one_browser_all_work", async () => {
-  const context = await browser.newContext();
-  const complaints: string[] = [];
-  // A browser has six connections for each host: seven streams would leave none for an answer.
-  for (let tab = 0; tab < 8; tab += 1) {
-    const page = await context.newPage();
-    complaints.push(...listen(page));
-    await page.goto(url);
-    await ready(page);
-    await hide(page, true);
-  }
-  await context.close();
-  assert.deepEqual(complaints, []);
-});
-
-test("hub_that_restarts_is_followed_again", async () => {
-  let other = new Mock({ vms: names(3), days: 1 });
-  const place = await other.listen(0);
-  const tolerated = /ERR_|Failed to load/;
-  await visit(browser, place, { tolerated }, async (page) => {
-    await ready(page);
-    await page.locator(".live.open").waitFor();
-    const { records } = other;
-    other.close();
-    await page.locator(".live.connecting").waitFor();
-    other = new Mock({ vms: [], days: 1, records });
-    await other.listen(Number(new URL(place).port));
-    await page.locator(".live.open").waitFor();
-    other.event("web1", "GUEST_PANICKED");
-    await rows(page, "GUEST_PANICKED").waitFor();
-  });
-  other.close();
-});
-
-test("token_is_asked_for_and_kept_for_the_tab", async () => {
-  const guarded = new Mock({ vms: names(3), days: 1, token: "good" });
-  const place = await guarded.listen(0);
-  await visit(browser, place, { tolerated: /401/ }, async (page) => {
-    await page.getByLabel("Token").fill("bad");
-    await page.keyboard.press("Enter");
-    await page.getByText("The hub does not accept this token.").waitFor();
-    await accessible(page, "token");
-    await page.getByLabel("Token").fill("good");
-    await page.keyboard.press("Enter");
-    await ready(page);
-    assert.ok(!page.url().includes("good"));
-    await page.reload();
-    await ready(page);
-  });
-  guarded.close();
 });
 
 test("hostile_names_stay_text", async () => {
@@ -297,51 +133,6 @@ test("thousand_lanes_are_reached_by_scrolling", async () => {
   other.close();
 });
 
-const DESKTOP = { width: 1_280, height: 900 };
-const LOOKS = [
-  ["light", { colorScheme: "light", viewport: DESKTOP }],
-  ["dark", { colorScheme: "dark", viewport: DESKTOP }],
-  ["forced colours", { forcedColors: "active", viewport: DESKTOP }],
-  ["telephone", { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true }],
-  // A zoom of 200 % is half as many pixels of the style sheet.
-  ["200 %", { viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 }],
-] as const;
-
-for (const [name, options] of LOOKS) {
-  test(`axe_finds_nothing_with_${name.replace(/\W+/g, "_")}`, async () => {
-    // axe looks at each element against all others: a few records show as much as hundreds.
-    const small = new Mock({ vms: names(3), days: 1 });
-    const place = await small.listen(0);
-    small.event("db1", "BLOCK_IO_ERROR", {
-      operation: "read",
-      action: "report",
-      reason: "Input/output error",
-    });
-    await visit(browser, place, options, async (page) => {
-      await ready(page);
-      await accessible(page, `${name}, all VMs`);
-      await page.locator("a.record.finding").first().click();
-      await page.getByRole("heading", { name: "Caused by" }).waitFor();
-      await accessible(page, `${name}, a record`);
-      await page.keyboard.press("Escape");
-      await page.keyboard.press("t");
-      await page.getByRole("table").waitFor();
-      await page.keyboard.press("?");
-      await page.getByRole("dialog").waitFor();
-      await accessible(page, `${name}, the table and the keys`);
-      await page.goto(`${place}/vm/db1`);
-      await ready(page);
-      await page.locator(".counts").waitFor();
-      await accessible(page, `${name}, a VM`);
-      await page.goto(`${place}/event/BLOCK_IO_ERROR`);
-      await ready(page);
-      await page.locator(".counts").waitFor();
-      await accessible(page, `${name}, an event`);
-    });
-    small.close();
-  });
-}
-
 async function box(page: Page, selector: string) {
   const found = await page.locator(selector).boundingBox();
   assert.ok(found !== null, selector);
@@ -354,14 +145,6 @@ async function drag(page: Page, from: [number, number], to: [number, number]): P
   await page.mouse.move((from[0] + to[0]) / 2, to[1]);
   await page.mouse.move(...to);
   await page.mouse.up();
-}
-
-/** A browser without a window shows all tabs, so that hiding is played. */
-async function hide(page: Page, isHidden: boolean): Promise<void> {
-  await page.evaluate((hidden) => {
-    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-  }, isHidden);
 }
 
 async function until(holds: () => boolean): Promise<void> {
