@@ -4,9 +4,11 @@ use jiff::tz::TimeZone;
 use qmp_wire::{Body, Epoch, Offset, Record, Seq, UnixMicros};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Modifier;
 
 use super::super::status::{Vm, examples};
 use super::glyphs::Glyphs;
+use super::history::BUCKETS;
 use super::key::Key;
 use super::model::{Model, Page};
 use super::timeline::Timeline;
@@ -174,6 +176,17 @@ fn cursor_stays_on_its_vm_when_the_order_changes() {
     update(&mut model, Message::Vm(Box::new(crashed)));
     assert_eq!(listed(&model)[..2], ["aaa", "web1"]);
     assert_eq!(selected(&model).as_deref(), Some("db"));
+}
+
+#[test]
+fn past_of_the_selected_vm_keeps_its_colours() {
+    let model = example(Glyphs::Unicode);
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 120, 24));
+    view::draw(&model, buffer.area, &mut buffer);
+    let is_reversed = |x: &u16| buffer[(*x, 2)].modifier.contains(Modifier::REVERSED);
+    // States and counts, with the blanks around each.
+    assert_eq!((0..120).filter(|x| !is_reversed(x)).count(), 2 * BUCKETS + 6);
+    assert!(is_reversed(&0) && is_reversed(&119));
 }
 
 #[test]

@@ -111,7 +111,9 @@ fn draw_row(
     x += STATE_COLUMNS + 2;
     let age = age(row.since(), model.now);
     canvas.draw(x, y, AGE_COLUMNS, &format!("{age:>width$}", width = usize::from(AGE_COLUMNS)), Style::new());
-    x += AGE_COLUMNS + 2;
+    x += AGE_COLUMNS;
+    let text = Rect { width: x.saturating_sub(area.x).min(area.width), ..area };
+    x += 2;
     if columns.has_lane {
         for cell in row.history.cells(columns.history) {
             let style = cell_style(cell, canvas);
@@ -132,7 +134,11 @@ fn draw_row(
     x += 2;
     canvas.put(x, y, end.saturating_sub(x), row.why(), Style::new());
     if is_selected {
-        canvas.restyle(area, y, Style::new().add_modifier(Modifier::REVERSED));
+        // The past stays as it is: reversed, its blanks would be bars, and its bars blanks.
+        let why = Rect { x: x.min(end), width: end.saturating_sub(x), ..area };
+        for part in [text, why] {
+            canvas.restyle(part, y, Style::new().add_modifier(Modifier::REVERSED));
+        }
     }
 }
 
