@@ -11,7 +11,7 @@ pub type Id = (Epoch, Seq);
 pub struct Finding {
     /// The VM that it concerns.
     pub vm: Box<str>,
-    /// One of [`KINDS`](crate::KINDS).
+    /// The name of one of [`KINDS`](crate::KINDS).
     pub kind: &'static str,
     /// One sentence for people.
     pub summary: String,

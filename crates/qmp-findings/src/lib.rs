@@ -18,7 +18,7 @@
 //!
 //! Every kind, with an example, is in `docs/findings.md`; the reasons for the design are in
 //! `docs/adr/0005-findings.md`. A new correlator is a file in `src/`, with its `mod` line and its line in
-//! `correlator_set.rs`; its kinds are listed in `kinds.rs`.
+//! `correlator_set.rs`; each of its kinds is a row of the table in `kinds.rs`.
 //!
 //! This crate must never use a clock, a file, a socket or a task: its only input are the records. Modules are listed
 //! from the lowest to the highest, and each imports only those before it.
@@ -66,7 +66,7 @@ mod checkpoint;
 pub use checkpoint::SavedState;
 pub use correlators::Correlators;
 pub use finding::{Finding, Id};
-pub use kinds::{ANSWERS_AGAIN, KINDS, SILENT};
+pub use kinds::{ANSWERS_AGAIN, FindingExtent, FindingKind, FindingSeverity, KINDS, SILENT};
 pub use limits::*;
 pub use members::{assert_listed, kinds, members};
 pub use observation::{COMMAND, PROCESS_ENDED, QUERY, is_evidence};

@@ -1,124 +1,15 @@
-//! The members that the data of each kind of finding may have. `docs/findings.md` lists the same.
+//! The members that the data of each kind of finding, and of evidence, may have. `docs/findings.md` lists the same.
 
 use serde_json::{Map, Value};
 
-use crate::kinds::KINDS;
+use crate::kinds::{FindingKind, KINDS};
 use crate::observation::{COMMAND, PROCESS_ENDED, QUERY};
 
-const WHY: &[&str] = &[
-    "by",
-    "cause",
-    "client",
-    "command",
-    "crash_kernel",
-    "device",
-    "gap",
-    "info",
-    "node-name",
-    "nospace",
-    "operation",
-    "process",
-    "qom-path",
-    "reason",
-    "run_state",
-];
-
-const WHY_AFTER: &[&str] = &[
-    "by",
-    "cause",
-    "client",
-    "command",
-    "crash_kernel",
-    "device",
-    "ended_by",
-    "gap",
-    "info",
-    "node-name",
-    "nospace",
-    "operation",
-    "process",
-    "qom-path",
-    "reason",
-    "run_state",
-    "run_state_before",
-];
-
-const WHY_ENDED: &[&str] = &[
-    "by",
-    "cause",
-    "cause_before",
-    "client",
-    "command",
-    "core_dumped",
-    "crash_kernel",
-    "device",
-    "ended_after",
-    "ended_before",
-    "ended_by",
-    "exit_code",
-    "gap",
-    "info",
-    "node-name",
-    "nospace",
-    "operation",
-    "process",
-    "qom-path",
-    "reason",
-    "run_state",
-    "run_state_before",
-    "signal",
-];
-
-const STORM: &[&str] = &["count", "event", "first", "last", "span_seconds"];
-
-const FLAPPING: &[&str] = &["count", "first", "last", "span_seconds", "subject", "what"];
-
-/// The members of the data of findings of this kind, or of evidence; none for a kind that this release does not have.
-#[must_use]
-pub fn members(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "answers-again" => &["seconds", "silent_since"],
-        "clock-step" => &["this_host_microseconds", "vm_host_microseconds"],
-        "findings-withheld" => &["count", "first", "kind", "last"],
-        "flapping" | "flapping-over" => FLAPPING,
-        "hot-unplug" => {
-            &["device", "duration_seconds", "guest_statuses", "message", "parts", "path", "result"]
-        }
-        "job" => &[
-            "began_unseen",
-            "current",
-            "duration_seconds",
-            "error",
-            "io_errors",
-            "job",
-            "phase_count",
-            "phases",
-            "result",
-            "total",
-            "type",
-        ],
-        "migration" => &[
-            "began_unseen",
-            "direction",
-            "duration_seconds",
-            "passes",
-            "paused_seconds",
-            "phase_count",
-            "phases",
-            "result",
-        ],
-        "migration-interrupted" => &["direction", "recover", "status"],
-        "powerdown-ignored" => &["presses", "running", "waited_seconds"],
-        "schema-drift" => &["differences", "event", "release"],
-        "sequel-missing" => &["expected", "subject", "trigger", "waited_seconds"],
-        "silent" => &["asked", "pending", "process", "silent_since"],
-        "state-changed-unseen" => &["name", "process", "qemu", "run_state", "uuid"],
-        "storm" | "storm-over" => STORM,
-        "unplug-ignored" => &["client", "device", "running", "waited_seconds"],
-        "why-ended" => WHY_ENDED,
-        "why-paused" | "why-suspended" => WHY,
-        "why-reset" => WHY_AFTER,
-        COMMAND => &[
+/// The members of the data of evidence, by kind.
+const EVIDENCE: &[(&str, &[&str])] = &[
+    (
+        COMMAND,
+        &[
             "arguments",
             "client",
             "comm",
@@ -135,21 +26,33 @@ pub fn members(kind: &str) -> &'static [&'static str] {
             "took_ms",
             "uid",
         ],
-        PROCESS_ENDED => &["core_dumped", "evidence", "exit_code", "pid", "signal"],
-        QUERY => &["error", "execute", "return"],
-        _ => &[],
-    }
+    ),
+    (PROCESS_ENDED, &["core_dumped", "evidence", "exit_code", "pid", "signal"]),
+    (QUERY, &["error", "execute", "return"]),
+];
+
+/// The members of the data of findings of this kind, or of evidence; none for a kind that this release does not have.
+#[must_use]
+pub fn members(kind: &str) -> &'static [&'static str] {
+    listed(kind).unwrap_or_default()
 }
 
 /// Every kind of record with data like a finding's: conclusions, and evidence.
 pub fn kinds() -> impl Iterator<Item = &'static str> + Clone {
-    KINDS.into_iter().chain([COMMAND, PROCESS_ENDED, QUERY])
+    KINDS.iter().map(|kind| kind.name).chain(EVIDENCE.iter().map(|(kind, _)| *kind))
 }
 
-/// Asserts, in a build with debug assertions, that the members are listed.
+/// Asserts, in a build with debug assertions, that the kind and the members are listed.
 pub fn assert_listed(kind: &str, data: &Map<String, Value>) {
+    debug_assert!(listed(kind).is_some(), "{kind} is not listed in kinds.rs");
     let unlisted = || data.keys().find(|member| !members(kind).contains(&member.as_str()));
-    debug_assert_eq!(unlisted(), None, "a member of {kind} that is not listed in members.rs");
+    debug_assert_eq!(unlisted(), None, "a member of {kind} that is not listed in kinds.rs");
+}
+
+/// The members of findings of this kind, or of evidence; `None` for a kind that this release does not have.
+fn listed(kind: &str) -> Option<&'static [&'static str]> {
+    let evidence = || EVIDENCE.iter().find(|(name, _)| *name == kind).map(|(_, members)| *members);
+    FindingKind::from_name(kind).map(|kind| kind.members).or_else(evidence)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ const WORDS: [&str; 7] = ["qemu", "VM", "network", "persistent reservation manag
 fn word(text: &str) -> Option<&'static str> {
     let mut words = WORDS
         .into_iter()
-        .chain(KINDS)
+        .chain(KINDS.iter().map(|kind| kind.name))
         .chain([question::QUERY_STATUS, question::QUERY_JOBS])
         .chain(why::CAUSES);
     words.find(|word| *word == text)

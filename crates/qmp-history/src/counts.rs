@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use qmp_findings::FindingKind;
 use qmp_journal::{
     Change, ChangeKind, JournalError, Reader, RecordCount, RecordKind, SummaryRead, SummaryVisitor,
     VmSelection,
@@ -310,7 +311,7 @@ impl SummaryVisitor for CountVisitor<'_> {
             },
             ChangeKind::Set { .. } | ChangeKind::CloseAll => return,
         };
-        let is_kind = qmp_findings::KINDS.contains(&kind);
+        let is_kind = FindingKind::from_name(kind).is_some();
         if is_kind && at.0 >= self.window.since && at.0 < self.window.until {
             let id = self.kinds.id(kind);
             self.add((Facet::Finding, id), at.0, 1);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use qmp_findings::FindingKind;
 use qmp_journal::{Change, Globs, JournalError, Query, Reader, RecordCount, SummaryVisitor, VmSelection};
 use qmp_wire::{Body, Causes, Offset, UnixMicros};
 use serde::Serialize;
@@ -92,7 +93,7 @@ pub fn findings(
         .clone()
         .into_words()
         .iter()
-        .map(|kind| qmp_findings::KINDS.contains(&&**kind) && request.finding.matches(kind))
+        .map(|kind| FindingKind::from_name(kind).is_some() && request.finding.matches(kind))
         .collect();
     let mut found: Vec<(FindingSpan, u32)> = Vec::new();
     for (vm, fold) in vms {

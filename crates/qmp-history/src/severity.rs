@@ -1,6 +1,7 @@
 //! The severity of records, by their name and class.
 
 use qmp_events::{EventKind, EventSeverity};
+use qmp_findings::FindingSeverity;
 use qmp_journal::{Class, RecordKind};
 use qmp_wire::Body;
 
@@ -24,17 +25,6 @@ pub(crate) const URGENT: Class = Class::new(1);
 
 /// A finding that is evidence, and no conclusion.
 pub(crate) const EVIDENCE: Class = Class::new(2);
-
-/// Findings that are warnings; the others are of the lifecycle.
-const WARNINGS: [&str; 7] = [
-    "sequel-missing",
-    "storm",
-    "flapping",
-    "clock-step",
-    "findings-withheld",
-    "state-changed-unseen",
-    "silent",
-];
 
 impl Severity {
     /// All severities, the most urgent first.
@@ -77,7 +67,10 @@ impl Severity {
 
     /// The severity of a finding of this kind.
     pub(crate) fn of_finding(finding: &str) -> Self {
-        if WARNINGS.contains(&finding) { Self::Warning } else { Self::Lifecycle }
+        match FindingSeverity::of(finding) {
+            FindingSeverity::Warning => Self::Warning,
+            FindingSeverity::Lifecycle => Self::Lifecycle,
+        }
     }
 }
 
@@ -92,7 +85,7 @@ pub(crate) fn class(body: &Body<'_>, is_evidence: bool) -> Class {
             _ => Class::default(),
         },
         Body::Finding { .. } if is_evidence => EVIDENCE,
-        Body::Finding { finding, .. } if WARNINGS.contains(&finding.as_ref()) => URGENT,
+        Body::Finding { finding, .. } if FindingSeverity::of(finding) == FindingSeverity::Warning => URGENT,
         Body::Finding { .. } | Body::Attached { .. } | Body::Detached { .. } => Class::default(),
     }
 }
@@ -129,10 +122,18 @@ mod tests {
         }
     }
 
+    /// Summaries have the class and no kind of a finding, other results the kind.
     #[test]
-    fn every_warning_is_a_kind_of_finding() {
-        for warning in WARNINGS {
-            assert!(qmp_findings::KINDS.contains(&warning), "{warning}");
+    fn severity_of_finding_by_class_and_by_kind_is_the_same() {
+        for kind in qmp_findings::KINDS {
+            let body = Body::Finding {
+                finding: kind.name.into(),
+                summary: "".into(),
+                causes: Vec::new(),
+                data: None,
+            };
+            let by_class = Severity::of_kind(RecordKind::Finding, class(&body, false));
+            assert_eq!(Severity::of_finding(kind.name), by_class, "{}", kind.name);
         }
     }
 }

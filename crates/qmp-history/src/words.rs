@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use qmp_findings::{ANSWERS_AGAIN, QUERY, SILENT, is_evidence};
+use qmp_findings::{ANSWERS_AGAIN, FindingExtent, FindingKind, QUERY, SILENT, is_evidence};
 use qmp_journal::{Change, ChangeKind, Class, Digest, Track};
 use qmp_wire::{Body, Epoch, Record, Seq, UnixMicros};
 use serde_json::Value;
@@ -161,11 +161,12 @@ fn finding(kind: &str, data: &Value, at: UnixMicros, changes: &mut Vec<Change<'s
             push(changes, from, set(END, end));
             changes.push(span(from, moment("ended_before").unwrap_or(at)));
         }
-        "job" | "migration" | "hot-unplug" => changes.push(span(before("duration_seconds"), at)),
-        "sequel-missing" | "powerdown-ignored" | "unplug-ignored" => {
-            changes.push(span(before("waited_seconds"), at));
-        }
-        _ => changes.push(span(at, at)),
+        _ => match FindingKind::from_name(kind).map(|kind| kind.extent) {
+            Some(FindingExtent::Span(member)) => changes.push(span(before(member), at)),
+            Some(FindingExtent::Moment) | None => changes.push(span(at, at)),
+            // The arms above are the rules.
+            Some(FindingExtent::OwnRule) => {}
+        },
     }
 }
 
@@ -188,6 +189,7 @@ fn run_state(status: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use qmp_findings::KINDS;
 
     use super::*;
 
@@ -269,18 +271,18 @@ mod tests {
     /// Each kind of finding is in the summary, so that it can be counted.
     #[test]
     fn every_kind_of_finding_changes_something() {
-        for kind in qmp_findings::KINDS {
-            assert_ne!(digested(&finding(kind, "{}")), [""; 0], "{kind}");
+        for kind in KINDS {
+            assert_ne!(digested(&finding(kind.name, "{}")), [""; 0], "{}", kind.name);
         }
     }
 
     proptest! {
         /// Every record has words.
         #[test]
-        fn hostile_data_never_panics(kind in prop::sample::select(qmp_findings::KINDS.to_vec()), data in ".*", number in any::<f64>()) {
+        fn hostile_data_never_panics(kind in prop::sample::select(KINDS), data in ".*", number in any::<f64>()) {
             let texts = [data, format!("{{\"duration_seconds\":{number:e},\"span_seconds\":{number:e}}}")];
             for data in texts {
-                let body = Body::Finding { finding: kind.into(), summary: "".into(), causes: Vec::new(), data: Some(data.clone().into()) };
+                let body = Body::Finding { finding: kind.name.into(), summary: "".into(), causes: Vec::new(), data: Some(data.clone().into()) };
                 let mut changes = Vec::new();
                 DIGEST.digest(UnixMicros(i64::MIN), &body, &mut changes);
                 DIGEST.digest(UnixMicros(0), &Body::Attached { snapshot: data.into() }, &mut changes);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use qmp_wire::{Body, UnixMicros};
 
 use super::super::testing::{Step, findings, story, take};
-use super::super::{Correlators, EPOCHS_READ, EXIT_RECORD_MAX, Finding, KINDS, local_time};
+use super::super::{Correlators, EPOCHS_READ, EXIT_RECORD_MAX, Finding, FindingKind, local_time};
 
 /// Lines that are drawn at random.
 const LINES: [&str; 49] = [
@@ -130,7 +130,7 @@ proptest! {
             Step::Passes(_) => None,
         }).collect();
         for finding in &found {
-            prop_assert!(KINDS.contains(&finding.kind), "{}", finding.kind);
+            prop_assert!(FindingKind::from_name(finding.kind).is_some(), "{}", finding.kind);
             prop_assert!(finding.summary.ends_with('.') && !finding.summary.contains('\n'), "{}", finding.summary);
             prop_assert!(!finding.causes.is_empty(), "{finding:?}");
             prop_assert!(finding.causes.iter().all(|id| ids.contains(id)), "{finding:?}");

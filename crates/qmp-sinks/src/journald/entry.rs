@@ -4,6 +4,7 @@
 //! Source: systemd, "Native Journal Protocol".
 
 use qmp_events::EventSeverity;
+use qmp_findings::FindingSeverity;
 use qmp_wire::{Body, Record};
 
 use crate::status::cut;
@@ -11,17 +12,6 @@ use crate::{fields, message_id};
 
 /// The longest `MESSAGE`, in bytes: one line of a screen; the complete record is in `QMP_RECORD`.
 const MESSAGE_MAX_BYTES: usize = 2 << 10;
-
-/// Findings with priority warning; the others are notices.
-const WARNINGS: [&str; 7] = [
-    "sequel-missing",
-    "storm",
-    "flapping",
-    "clock-step",
-    "findings-withheld",
-    "state-changed-unseen",
-    "silent",
-];
 
 /// Priorities of syslog.
 const ERROR: &str = "3";
@@ -56,8 +46,11 @@ fn priority(body: &Body<'_>) -> &'static str {
             EventSeverity::Lifecycle => NOTICE,
             EventSeverity::Success | EventSeverity::Info => INFO,
         },
-        Body::Finding { finding, .. } if WARNINGS.contains(&&**finding) => WARNING,
-        Body::Finding { .. } | Body::Detached { .. } => NOTICE,
+        Body::Finding { finding, .. } => match FindingSeverity::of(finding) {
+            FindingSeverity::Warning => WARNING,
+            FindingSeverity::Lifecycle => NOTICE,
+        },
+        Body::Detached { .. } => NOTICE,
         Body::Attached { .. } => INFO,
     }
 }
@@ -164,9 +157,6 @@ pub(super) mod tests {
         ];
         for (body, expected) in cases {
             assert_eq!(priority(&body), expected, "{body:?}");
-        }
-        for warning in WARNINGS {
-            assert!(qmp_findings::KINDS.contains(&warning), "{warning}");
         }
     }
 
