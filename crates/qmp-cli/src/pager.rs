@@ -15,9 +15,12 @@ use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::terminal::Terminal;
 
-/// The options of `less` where `LESS` is unset, those of `journalctl`: quit if one screen has all, keep colours, chop long lines,
-/// leave the text on the screen, a long prompt, quit on Ctrl-C.
-const LESS: &str = "FRSXMK";
+/// The options of `less` for records where `LESS` is unset, those of `journalctl`: quit if one screen has all, keep colours, chop
+/// long lines, leave the text on the screen, a long prompt, quit on Ctrl-C.
+pub const LESS_FOR_RECORDS: &str = "FRSXMK";
+
+/// The same for sentences, which are wrapped.
+pub const LESS_FOR_TEXT: &str = "FRXMK";
 
 /// `--no-pager`.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -30,10 +33,11 @@ pub struct PagerArgs {
 
 impl PagerArgs {
     /// Calls `print`, whose output goes through a pager if the standard output is a terminal. If the pager fails, calls `print`
-    /// again, without one.
+    /// again, without one. `less` is the value of `LESS` if the environment has none.
     pub async fn page(
         self,
         terminal: &Terminal,
+        less: &str,
         print: impl AsyncFn() -> Result<Exit, Failure>,
     ) -> Result<Exit, Failure> {
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -41,7 +45,7 @@ impl PagerArgs {
             return print().await;
         }
         let Some(choice) = PagerChoice::of(variable) else { return print().await };
-        let pager = match Pager::start(&choice, terminal.stderr_is_terminal()) {
+        let pager = match Pager::start(&choice, less, terminal.stderr_is_terminal()) {
             Ok(pager) => pager,
             Err(error) => {
                 if choice.is_named {
@@ -67,7 +71,7 @@ fn is_dumb(term: Option<&str>) -> bool {
 }
 
 /// A pager and its arguments.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct PagerChoice {
     words: Vec<String>,
     /// Whether the user named it.
@@ -99,11 +103,11 @@ struct Pager {
 }
 
 impl Pager {
-    fn start(choice: &PagerChoice, takes_stderr: bool) -> io::Result<Self> {
+    fn start(choice: &PagerChoice, less: &str, takes_stderr: bool) -> io::Result<Self> {
         let mut command = Command::new(&choice.words[0]);
         command.args(&choice.words[1..]).stdin(Stdio::piped());
         if std::env::var_os("LESS").is_none() {
-            command.env("LESS", LESS);
+            command.env("LESS", less);
         }
         let interrupts = signal(SignalKind::interrupt())?;
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
@@ -149,24 +153,24 @@ mod tests {
 
     #[test]
     fn environment_names_the_pager() {
-        let cases: [(&[(&str, &str)], Option<(&[&str], bool)>); 7] = [
-            (&[], Some((&["less"], false))),
-            (&[("PAGER", "more")], Some((&["more"], true))),
-            (&[("PAGER", "more"), ("QMP_PAGER", "less  -R +G")], Some((&["less", "-R", "+G"], true))),
-            (&[("PAGER", "more"), ("QMP_PAGER", "")], None),
-            (&[("PAGER", " ")], None),
-            (&[("PAGER", "cat")], None),
-            (&[("PAGER", "a \"b c\"")], Some((&["a", "\"b", "c\""], true))),
+        // QMP_PAGER, PAGER, the words with a bar between, whether the user named them.
+        type Case = (Option<&'static str>, Option<&'static str>, Option<(&'static str, bool)>);
+        let cases: [Case; 7] = [
+            (None, None, Some(("less", false))),
+            (None, Some("more"), Some(("more", true))),
+            (Some("less  -R +G"), Some("more"), Some(("less|-R|+G", true))),
+            (Some(""), Some("more"), None),
+            (None, Some(" "), None),
+            (None, Some("cat"), None),
+            (None, Some("a \"b c\""), Some(("a|\"b|c\"", true))),
         ];
-        for (variables, expected) in cases {
-            let variable = |name: &str| {
-                variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-            };
-            let expected = expected.map(|(words, is_named)| PagerChoice {
-                words: words.iter().map(|word| (*word).to_owned()).collect(),
-                is_named,
-            });
-            assert_eq!(PagerChoice::of(variable), expected, "{variables:?}");
+        for (qmp_pager, pager, expected) in cases {
+            let variable =
+                |name: &str| if name == "QMP_PAGER" { qmp_pager } else { pager }.map(str::to_owned);
+            let choice = PagerChoice::of(variable);
+            let found = choice.as_ref().map(|choice| (choice.words.join("|"), choice.is_named));
+            let expected = expected.map(|(words, is_named)| (words.to_owned(), is_named));
+            assert_eq!(found, expected, "{qmp_pager:?} {pager:?}");
         }
     }
 }

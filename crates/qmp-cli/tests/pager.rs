@@ -38,8 +38,10 @@ fn output_on_a_terminal_goes_through_the_pager() {
         assert!(seen.contains("web1"), "{seen}");
     }
     // The variables of the pager, which reads nothing.
-    let (code, terminal) = shown(&world, &["log"], "env");
-    assert!(code == Some(0) && terminal.contains("LESS=FRSXMK"), "{code:?} {terminal}");
+    for (arguments, less) in [(&["log"][..], "LESS=FRSXMK"), (&["why", "web1"], "LESS=FRXMK")] {
+        let (code, terminal) = shown(&world, arguments, "env");
+        assert!(code == Some(0) && terminal.contains(less), "{code:?} {terminal}");
+    }
 }
 
 #[test]

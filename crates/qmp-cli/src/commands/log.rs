@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::filter::EventArgs;
 use crate::hub::HubArgs;
 use crate::output::{self, Format, Output};
-use crate::pager::PagerArgs;
+use crate::pager::{LESS_FOR_RECORDS, PagerArgs};
 use crate::render::Renderer;
 use crate::terminal::Terminal;
 use crate::time::parse::{self, When, WhenError};
@@ -99,7 +99,7 @@ impl Log {
         let request = self.request(terminal)?;
         let source = source::choose(self.journal.as_deref(), &self.hub).await?;
         let print = async || self.print(&source, &request, terminal).await;
-        if self.follow { print().await } else { self.pager.page(terminal, print).await }
+        if self.follow { print().await } else { self.pager.page(terminal, LESS_FOR_RECORDS, print).await }
     }
 
     async fn print(

@@ -14,7 +14,7 @@ use super::log::source;
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
 use crate::output::{self, Format};
-use crate::pager::PagerArgs;
+use crate::pager::{LESS_FOR_TEXT, PagerArgs};
 use crate::render::Renderer;
 use crate::terminal::Terminal;
 
@@ -84,6 +84,6 @@ impl Why {
             source.check_damage(Offset(0)).await?;
             Ok(Exit::Done)
         };
-        self.pager.page(terminal, print).await
+        self.pager.page(terminal, LESS_FOR_TEXT, print).await
     }
 }

@@ -1,4 +1,4 @@
-//! The lanes, as `/v1/timeline` and `qmp_history::timeline` return them, and what both outputs say about them.
+//! The lanes, as `/v1/timeline` and `qmp_history::timeline` return them, and their description in words.
 
 use std::collections::BTreeMap;
 

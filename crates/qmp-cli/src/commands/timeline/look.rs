@@ -1,4 +1,4 @@
-//! The looks of run states and events, the same as on the hub's page. What differs in meaning differs in shape or pattern, too.
+//! The looks of run states and events, the same as on the hub's page. Looks of different meaning differ in shape or pattern, too.
 
 use qmp_events::EventSeverity;
 

@@ -1,11 +1,11 @@
-//! The time of a history: its begin and end, its days, and what occupies them.
+//! The time of a history: its begin and end, its days, and the outages of the hub.
 
 pub(super) const SECOND: i64 = 1_000_000;
 pub(super) const MINUTE: i64 = 60 * SECOND;
 pub(super) const HOUR: i64 = 60 * MINUTE;
 pub(super) const DAY: i64 = 24 * HOUR;
 
-/// The hub restarts so long before the end of a history, which the running hub continues.
+/// The hub of the history stops so long before the running hub attaches.
 const RESTART: i64 = 20 * SECOND;
 
 /// Times at which the hub did not watch: an upgrade, and a longer maintenance of the host. Days before the last midnight, time of

@@ -9,14 +9,14 @@ use super::random::Random;
 /// An incident keeps so much distance from another one, and from the ends of the history.
 const APART: i64 = 5 * MINUTE;
 
-/// Something that happened.
+/// A record of the history, before it is numbered.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) at: i64,
     pub(super) act: Act,
 }
 
-/// What happened.
+/// The content of a step.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     /// An epoch begins: the VM is in this run state.
@@ -37,7 +37,7 @@ pub(super) fn story(script: &str, seed: u64, calendar: Calendar) -> Vec<Step> {
     for (_, midnight) in calendar.days() {
         story.news(midnight);
     }
-    // The order of equal times is that of the telling.
+    // Steps of the same time keep their order.
     story.steps.sort_by_key(|step| step.at);
     story.steps
 }
@@ -45,7 +45,7 @@ pub(super) fn story(script: &str, seed: u64, calendar: Calendar) -> Vec<Step> {
 struct Story {
     calendar: Calendar,
     random: Random,
-    /// Times that are taken by an incident or an outage.
+    /// The times of incidents and outages.
     busy: Vec<(i64, i64)>,
     steps: Vec<Step>,
 }
@@ -90,7 +90,7 @@ impl Story {
         }
     }
 
-    /// What happens without an incident: more by day than by night.
+    /// The events of a day without incidents: more by day than by night.
     fn news(&mut self, midnight: i64) {
         for hour in 0..24 {
             let most = if (8..19).contains(&hour) { 3 } else { 1 };
@@ -240,7 +240,7 @@ impl Story {
         self.event(end + 30, "JOB_STATUS_CHANGE", status("null"));
     }
 
-    /// Whether nothing else happens at that time.
+    /// Whether a time is within the history, and has no incident and no outage near it.
     fn is_free(&self, at: i64, length: i64) -> bool {
         let (from, to) = (at - APART, at + length + APART);
         from > self.calendar.since
