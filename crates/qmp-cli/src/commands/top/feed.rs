@@ -82,6 +82,9 @@ pub(super) async fn states(
     }
 }
 
+/// Several for each bucket of a history: the hub rounds their length up, and they begin at other times.
+const REQUESTED_BUCKETS: usize = 4 * BUCKETS;
+
 async fn answers(client: &HubClient, wanted: FeedRequest) -> Result<Vec<Message>, HubError> {
     let mut messages = Vec::new();
     let mut is_all = wanted.all || wanted.vms.len() > STATES_ONE_BY_ONE_MAX;
@@ -112,7 +115,7 @@ async fn past(client: &HubClient, span: i64) -> Result<Vec<Timeline>, HubError> 
     let mut query = Query::default();
     query.add("since", write::rfc3339(UnixMicros(until.0.saturating_sub(span))));
     query.add("until", write::rfc3339(until));
-    query.add("buckets", BUCKETS);
+    query.add("buckets", REQUESTED_BUCKETS);
     query.add("lanes", LANES_AT_ONCE);
     query.add("marks", 0);
     let mut parts: Vec<Timeline> = Vec::new();
@@ -120,7 +123,9 @@ async fn past(client: &HubClient, span: i64) -> Result<Vec<Timeline>, HubError> 
         let next = parts.last().and_then(|part| part.next.clone());
         if parts.is_empty() || next.is_some() {
             let query = next.map_or_else(|| query.clone(), |name| query.with("from", name));
-            parts.push(client.timeline(&query).await?);
+            let mut part: Timeline = client.timeline(&query).await?;
+            part.requested = Some(span);
+            parts.push(part);
         } else {
             return Ok(parts);
         }

@@ -190,6 +190,18 @@ fn past_of_the_selected_vm_keeps_its_colours() {
 }
 
 #[test]
+fn past_is_shown_where_the_hub_widens_the_span() {
+    let mut model = model(Glyphs::Unicode, vec![vm("web1", "running")]);
+    let (since, until) = (NOW - 31 * 60 * SECOND, NOW + 60 * SECOND);
+    let json = serde_json::json!({"since": since, "until": until, "bucket": 30 * SECOND, "head": 0, "states": ["running"],
+        "next": null, "lanes": [{"vm": "web1", "states": [[NOW - 600 * SECOND, null, 0, 1]]}]});
+    let mut timeline: Timeline = serde_json::from_value(json).unwrap();
+    timeline.requested = Some(30 * 60 * SECOND);
+    update(&mut model, Message::Timeline(timeline));
+    assert!(screen(&model, 120, 24).contains(&"█".repeat(11)));
+}
+
+#[test]
 fn records_stand_still_while_they_are_read() {
     let mut model = example(Glyphs::Unicode);
     press(&mut model, &[Key::Tab, Key::Down]);

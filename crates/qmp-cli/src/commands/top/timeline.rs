@@ -10,6 +10,9 @@ use super::history::{Cell, History};
 /// A part of the timeline: some lanes of one span.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Timeline {
+    /// The span that was requested, in microseconds. The hub widens it to whole buckets.
+    #[serde(skip)]
+    pub(super) requested: Option<i64>,
     since: i64,
     until: i64,
     bucket: i64,
@@ -37,9 +40,9 @@ pub(super) struct Lane {
 }
 
 impl Timeline {
-    /// The span that it covers, in microseconds.
+    /// The span that was requested, in microseconds; that of the buckets if it is not known.
     pub(super) fn span(&self) -> i64 {
-        self.until.saturating_sub(self.since)
+        self.requested.unwrap_or_else(|| self.until.saturating_sub(self.since))
     }
 
     /// Adds a lane to a history.
