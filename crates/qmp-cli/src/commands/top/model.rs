@@ -270,9 +270,9 @@ impl Model {
         self.rows.insert(row.vm.vm.as_str().into(), row);
     }
 
-    /// Takes the past of the VMs; a part of another span than the present one is ignored. The hub widens a span to whole minutes.
+    /// Takes the past of the VMs; a part of another span than the present one is ignored.
     pub(super) fn add_timeline(&mut self, timeline: &super::timeline::Timeline) {
-        if timeline.span().abs_diff(self.span.micros()) > WIDENED_MAX {
+        if timeline.span() != self.span.micros() {
             return;
         }
         for lane in &timeline.lanes {
@@ -305,9 +305,6 @@ impl Model {
         }
     }
 }
-
-/// By how much the hub may widen the span of a timeline, in microseconds: a minute at each end.
-const WIDENED_MAX: u64 = 2 * 60_000_000;
 
 /// Seconds over which the rate is averaged.
 const RATE_SECONDS: i64 = 5;

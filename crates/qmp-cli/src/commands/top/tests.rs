@@ -46,7 +46,9 @@ fn example(glyphs: Glyphs) -> Model {
         60 * SECOND,
         stop = NOW - 354 * SECOND,
     );
-    update(&mut model, Message::Timeline(serde_json::from_str::<Timeline>(&timeline).unwrap()));
+    let mut timeline: Timeline = serde_json::from_str(&timeline).unwrap();
+    timeline.requested = Some(30 * 60 * SECOND);
+    update(&mut model, Message::Timeline(timeline));
     let error =
         r#"{"device": "d0", "operation": "write", "action": "stop", "reason": "No space left on device"}"#;
     for (offset, vm, body) in [
