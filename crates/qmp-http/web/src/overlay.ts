@@ -86,7 +86,7 @@ function changeState(timeline: Timeline, lane: Lane, at: number, state: string):
     if (last[2] === index) return;
     lane.states[lane.states.length - 1] = [last[0], at, last[2], last[3]];
   }
-  lane.states.push([at, null, index, 1]);
+  lane.states.push([at, null, index, 0]);
 }
 
 function indexOf(names: string[], name: string): number {

@@ -349,7 +349,7 @@ test("gap_is_not_the_time_in_which_a_vm_was_off", () => {
 });
 
 test("streamed_records_continue_the_timeline", () => {
-  const lane: Lane = { vm: "web1", counts: {}, states: [[0, null, 0, 1]], gaps: [], findings: [], marks: [] };
+  const lane: Lane = { vm: "web1", counts: {}, states: [[0, null, 0, 0]], gaps: [], findings: [], marks: [] };
   const timeline = {
     since: 0,
     bucket: 1e6,
@@ -379,8 +379,8 @@ test("streamed_records_continue_the_timeline", () => {
   const made = overlay(timeline, records).lanes[0];
   assert.deepEqual(made?.marks, [[2, 2e6, "STOP"]]);
   assert.deepEqual(made?.states, [
-    [0, 2e6, 0, 1],
-    [2e6, null, 1, 1],
+    [0, 2e6, 0, 0],
+    [2e6, null, 1, 0],
   ]);
   assert.deepEqual(made?.gaps, [[2e6, 5e6, 0, 1]]);
   assert.deepEqual(lane.marks, [], "the answer of the hub is unchanged");

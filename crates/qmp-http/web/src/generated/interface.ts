@@ -375,7 +375,7 @@ export type Lane = {
   gaps: ([number | null, number | null, number | null, number | null])[];
   /** Offset, time and name of each event. Absent where there are more than `marks`. */
   marks?: ([number | string, number | string, number | string])[];
-  /** From; to (null: it had not ended by the end of the window); index of the state; changes in it. A state that is shorter than a bucket is joined to short ones bes… */
+  /** From; to (null: it had not ended by the end of the window); index of the state; changes in it, 0 for a single state. A state that is shorter than a bucket is jo… */
   states: ([number | null, number | null, number | null, number | null])[];
   /** The VM's name. */
   vm: string;

@@ -69,8 +69,8 @@ function stateItems(timeline: Timeline, lane: Lane, now: Micros): Item[] {
     to,
     offset: null,
     text:
-      changes > 1
-        ? `${changes} changes of state within ${duration((to ?? now) - from)}`
+      changes > 0
+        ? `${changes} ${changes === 1 ? "change" : "changes"} of state within ${duration((to ?? now) - from)}`
         : `State ${stateText(timeline.states[state] ?? null)} for ${duration((to ?? now) - from)}`,
   }));
 }

@@ -28,11 +28,11 @@ const EMPTY: Lane = { vm: "", counts: {}, states: [], gaps: [], findings: [] };
 const STATES = ["running", "paused", "io-error", "ended", "unknown"];
 
 const SAMPLES: [text: string, lane: Lane][] = [
-  ["running", { ...EMPTY, states: [[0, null, 0, 1]] }],
-  ["stopped", { ...EMPTY, states: [[0, null, 1, 1]] }],
-  ["in trouble", { ...EMPTY, states: [[0, null, 2, 1]] }],
-  ["off", { ...EMPTY, states: [[0, null, 3, 1]] }],
-  ["unknown", { ...EMPTY, states: [[0, null, 4, 1]] }],
+  ["running", { ...EMPTY, states: [[0, null, 0, 0]] }],
+  ["stopped", { ...EMPTY, states: [[0, null, 1, 0]] }],
+  ["in trouble", { ...EMPTY, states: [[0, null, 2, 0]] }],
+  ["off", { ...EMPTY, states: [[0, null, 3, 0]] }],
+  ["unknown", { ...EMPTY, states: [[0, null, 4, 0]] }],
   ["not watched", { ...EMPTY, gaps: [[-1, null, 0, 1]] }],
   ...SEVERITIES.map((severity): [string, Lane] => [
     SEVERITY_LEGEND[severity],

@@ -42,7 +42,7 @@ function paintStates(scene: Scene, lane: Lane, top: number): void {
     const look = stateLook(state);
     const left = span.left;
     const width = Math.max(SPAN_MIN_PIXELS, span.right - left);
-    if (changes > 1) {
+    if (changes > 0) {
       pen.fillStyle = palette.mixed;
       pen.fillRect(left, y, width, row.band.height);
       continue;
