@@ -33,7 +33,7 @@ impl Correlator for Drift {
                     self.event(event, input, release, found);
                 }
             }
-            ObservationKind::Detached(_)
+            ObservationKind::Detached(..)
             | ObservationKind::Command(_)
             | ObservationKind::ProcessEnded(_)
             | ObservationKind::Answer(_) => {}

@@ -44,7 +44,7 @@ impl Correlator for Jobs {
         match &input.kind {
             ObservationKind::Attached(snapshot) => self.attached(snapshot, input, found),
             ObservationKind::Event(event) => self.event(event, input, span.release, found),
-            ObservationKind::Detached(_) => self.detached(input, found),
+            ObservationKind::Detached(..) => self.detached(input, found),
             ObservationKind::Answer(answer) => self.take_answer(answer, input, found),
             ObservationKind::Command(command) => self.take_command(command, input),
             ObservationKind::ProcessEnded(_) if found.has_qemu_ended => self.interrupt_all(input, found),

@@ -58,7 +58,7 @@ impl Correlator for Migrations {
         match input.kind {
             ObservationKind::Attached(snapshot) => self.attached(snapshot, input),
             ObservationKind::Event(event) => self.event(event, input, found),
-            ObservationKind::Detached(_) => {
+            ObservationKind::Detached(..) => {
                 if let Some(active) = self.active.take() {
                     active.report("unseen", None, input, found);
                 }

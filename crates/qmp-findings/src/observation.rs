@@ -5,6 +5,7 @@ use qmp_wire::{Body, Causes, DetachReason, Record, UnixMicros};
 use serde_json::Value;
 
 use crate::finding::Id;
+use crate::libvirt;
 use crate::local_time::Moment;
 use crate::persist::persist;
 use crate::process::Process;
@@ -41,7 +42,7 @@ pub(crate) struct Observation<'a> {
 pub(crate) enum ObservationKind<'a> {
     Attached(&'a Snapshot),
     Event(&'a Event<'a>),
-    Detached(&'a DetachReason),
+    Detached(&'a DetachReason, Option<&'a str>),
     /// The hub passed a command on.
     Command(&'a Value),
     /// The process at the other end of the monitor ended.
@@ -139,13 +140,14 @@ impl Snapshot {
         let numbers = version.and_then(numbers);
         let jobs =
             value.get("query-jobs").or_else(|| value.get("query-block-jobs")).and_then(Value::as_array);
+        let status = libvirt::snapshot_run_state(&value);
         Self {
-            status: string("/query-status/status"),
+            status: status.map(Box::from),
             running: value.pointer("/query-status/running").and_then(Value::as_bool),
             release: numbers.map(|(major, minor, micro)| Release::from_version(major, minor, micro)),
             version: numbers.map(|(major, minor, micro)| format!("{major}.{minor}.{micro}").into()),
-            name: string("/query-name/name"),
-            uuid: string("/query-uuid/UUID"),
+            name: string("/query-name/name").or_else(|| string("/libvirt/domain/name")),
+            uuid: string("/query-uuid/UUID").or_else(|| string("/libvirt/domain/uuid")),
             migration: string("/query-migrate/status"),
             process: value.get("process").and_then(Process::read),
             address: string("/address"),

@@ -45,7 +45,7 @@ impl Correlator for Powerdown {
     fn take(&mut self, input: &Observation<'_>, _span: &Span, _found: &mut Conclusions) {
         match input.kind {
             ObservationKind::Attached(snapshot) => *self = Self { pressed: None, running: snapshot.running },
-            ObservationKind::Detached(_) => self.pressed = None,
+            ObservationKind::Detached(..) => self.pressed = None,
             ObservationKind::Event(event) => match event.kind {
                 Some(K::Powerdown) => self.press(input),
                 Some(K::Stop) => self.running = Some(false),

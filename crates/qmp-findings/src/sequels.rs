@@ -72,7 +72,7 @@ impl Correlator for Sequels {
             }
             ObservationKind::Event(event) => self.event(event, input, span.release),
             // Later sequels are not seen; an exit was one of the expectations.
-            ObservationKind::Detached(_) => self.awaited.clear(),
+            ObservationKind::Detached(..) => self.awaited.clear(),
             ObservationKind::Command(_) | ObservationKind::ProcessEnded(_) | ObservationKind::Answer(_) => {}
         }
     }

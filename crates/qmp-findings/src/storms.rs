@@ -55,7 +55,7 @@ impl Correlator for Storms {
                 self.count(event, input, found);
                 self.flap(event, input, found);
             }
-            ObservationKind::Detached(_) => self.quiet(|_| true, found),
+            ObservationKind::Detached(..) => self.quiet(|_| true, found),
             ObservationKind::Command(_) | ObservationKind::ProcessEnded(_) | ObservationKind::Answer(_) => {}
         }
     }

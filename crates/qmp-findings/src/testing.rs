@@ -14,7 +14,7 @@
 //! 3 gone {"evidence": "connection-refused"}   the process of the last epoch does not exist any more
 //! 2 query 1 {"execute": "query-status", "return": {}}   the answer to the question that record 1 of the epoch raised
 //! 2 answers internal-error        the same, to the last question about the run state
-//! 3 detached                      by the peer; or `detached hub stopped`
+//! 3 detached                      by the peer; or `detached hub stopped`, or `detached libvirt: saved`
 //! 9 passes                        time passes without a record
 //! ```
 
@@ -22,6 +22,7 @@ use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMi
 use serde_json::{Value, json};
 
 use super::{Correlators, Finding, PROCESS_ENDED, QUERY};
+use crate::LIBVIRT_DETAIL;
 
 /// 2026-01-02T03:04:05Z, in microseconds.
 const START: i64 = 1_767_323_045_000_000;
@@ -143,8 +144,9 @@ fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
             Body::Attached { snapshot: snapshot(status, version, process).into() }
         }
         "detached" => {
-            let reason = if rest.is_empty() { "peer closed" } else { rest };
-            Body::Detached { reason: DetachReason::from_wire(reason), detail: None, certain_until: None }
+            let detail = rest.starts_with(LIBVIRT_DETAIL).then(|| rest.to_owned().into());
+            let reason = if rest.is_empty() || detail.is_some() { "peer closed" } else { rest };
+            Body::Detached { reason: DetachReason::from_wire(reason), detail, certain_until: None }
         }
         "command" | "process-ended" | "gone" => Body::Finding {
             finding: if name == "gone" { PROCESS_ENDED.into() } else { name.to_owned().into() },

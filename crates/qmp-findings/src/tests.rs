@@ -8,6 +8,7 @@ mod continued;
 mod ignored;
 mod interrupted;
 mod jobs;
+mod libvirt;
 mod migrations;
 mod missing;
 mod often;

@@ -91,7 +91,7 @@ impl VmTracker {
                 self.span.open = false;
                 self.silence = None;
                 self.span.certain_until = Some(record.certain_until().unwrap_or(record.received));
-                self.take(&record.vm, &input(ObservationKind::Detached(reason)), found);
+                self.take(&record.vm, &input(ObservationKind::Detached(reason, detail.as_deref())), found);
                 let counts = self.budget.close();
                 found.extend(counts.into_iter().map(|conclusion| conclusion.of(&record.vm, record.received)));
                 self.detached(reason, detail.as_deref(), record);

@@ -102,7 +102,7 @@ impl Correlator for Unplugs {
     fn take(&mut self, input: &Observation<'_>, _span: &Span, found: &mut Conclusions) {
         match input.kind {
             ObservationKind::Attached(_) => self.pending.clear(),
-            ObservationKind::Detached(_) => self.expire(|_| true, input.now, found),
+            ObservationKind::Detached(..) => self.expire(|_| true, input.now, found),
             ObservationKind::Event(event) => match event.kind {
                 Some(K::DeviceDeleted) => self.deleted(event, input, found),
                 Some(K::DeviceUnplugGuestError) => self.refused(event, input, found),

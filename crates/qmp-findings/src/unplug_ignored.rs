@@ -68,7 +68,7 @@ impl Correlator for IgnoredUnplugs {
             ObservationKind::Attached(snapshot) => {
                 *self = Self { running: snapshot.running, ..Self::default() }
             }
-            ObservationKind::Detached(_) => *self = Self::default(),
+            ObservationKind::Detached(..) => *self = Self::default(),
             ObservationKind::Command(command) => {
                 if let Some(request) = Request::of(command, input) {
                     self.unplugs.get_or_insert_default().request(request, command, input.now);

@@ -24,6 +24,7 @@ mod after;
 mod pending;
 mod state_question;
 mod ending;
+mod by_libvirt;
 mod explain;
 mod memory;
 mod gap;
@@ -57,7 +58,7 @@ impl Correlator for Explainer {
         match &input.kind {
             ObservationKind::Attached(snapshot) => self.attached(snapshot, input, span, found),
             ObservationKind::Event(event) => self.event(event, input, span, found),
-            ObservationKind::Detached(reason) => self.detached(reason, input, span, found),
+            ObservationKind::Detached(reason, detail) => self.detached(reason, *detail, input, span, found),
             ObservationKind::Command(command) => self.command(command, input, found),
             ObservationKind::ProcessEnded(end) => self.process_ended(end, input, span, found),
             ObservationKind::Answer(answer) => self.take_answer(answer, input, found),

@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use qmp_findings::{ANSWERS_AGAIN, FindingExtent, FindingKind, QUERY, SILENT, is_evidence};
+use qmp_findings::{ANSWERS_AGAIN, FindingExtent, FindingKind, QUERY, SILENT, is_evidence, snapshot_run_state};
 use qmp_journal::{Change, ChangeKind, Class, Digest, Track};
 use qmp_wire::{Body, Epoch, Record, Seq, UnixMicros};
 use serde_json::Value;
@@ -115,7 +115,7 @@ fn event(name: &str, at: UnixMicros, changes: &mut Vec<Change<'static>>) {
 
 fn attached(snapshot: &str, at: UnixMicros, changes: &mut Vec<Change<'static>>) {
     let value: Value = serde_json::from_str(snapshot).unwrap_or_default();
-    let status = value.pointer("/query-status/status").and_then(Value::as_str);
+    let status = snapshot_run_state(&value);
     push(changes, at, set(STATE, status.and_then(run_state).unwrap_or("unknown").to_owned()));
     push(changes, at, set(WATCH, ""));
     push(changes, at, set(END, ""));

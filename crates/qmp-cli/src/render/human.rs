@@ -154,7 +154,7 @@ fn attached(record: &Record<'_>, snapshot: &str, before: Option<VmHistory>) -> S
         _ => {}
     }
     let state: Value = serde_json::from_str(snapshot).unwrap_or_default();
-    if let Some(status) = state.pointer("/query-status/status").and_then(Value::as_str) {
+    if let Some(status) = qmp_findings::snapshot_run_state(&state) {
         text += &format!(" · {status}");
     }
     if let Some((major, minor, micro)) = qemu_version(snapshot) {

@@ -8,7 +8,7 @@ use super::kinds::{WHY_ENDED, WHY_RESET};
 use super::memory::Explainer;
 use super::pending::{PendingExplanation, WaitReason, report_pending};
 use super::run_states::{ENDED, GONE};
-use super::{after, ending, exit, explain, explanation};
+use super::{after, by_libvirt, ending, exit, explain, explanation};
 use crate::conclusion::Conclusions;
 use crate::epoch::Span;
 use crate::limits::{COMMAND_RECORD_MAX, EXIT_RECORD_MAX};
@@ -70,6 +70,7 @@ impl Explainer {
     pub(super) fn detached(
         &mut self,
         reason: &DetachReason,
+        detail: Option<&str>,
         input: &Observation<'_>,
         span: &Span,
         found: &mut Conclusions,
@@ -82,7 +83,8 @@ impl Explainer {
         if *reason != DetachReason::PeerClosed {
             return;
         }
-        let own = ending::ended(&self.evidence, input);
+        let own = by_libvirt::ended(&self.evidence, detail, input.id)
+            .unwrap_or_else(|| ending::ended(&self.evidence, input));
         let by_command = matches!(own.cause, "host-qmp-quit" | "host-qmp-system-reset");
         let is_known = own.details.contains_key(explanation::COMMAND);
         let for_command = (by_command && !is_known).then_some(COMMAND_RECORD_MAX);

@@ -18,6 +18,8 @@ pub enum DetachReason {
     Removed,
     /// `records lost`: committed records are missing in the journal's file.
     RecordsLost,
+    /// `source lost`: the source that passed the VM's events on ended, and the VM may run on.
+    SourceLost,
     /// A reason unknown to this release, as written.
     Other(Box<str>),
 }
@@ -33,6 +35,7 @@ impl DetachReason {
             "protocol error" => Self::ProtocolError,
             "removed" => Self::Removed,
             "records lost" => Self::RecordsLost,
+            "source lost" => Self::SourceLost,
             other => Self::Other(other.into()),
         }
     }
@@ -47,6 +50,7 @@ impl DetachReason {
             Self::ProtocolError => "protocol error",
             Self::Removed => "removed",
             Self::RecordsLost => "records lost",
+            Self::SourceLost => "source lost",
             Self::Other(text) => text,
         }
     }

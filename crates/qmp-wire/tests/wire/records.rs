@@ -113,6 +113,7 @@ fn detach_reason_keeps_its_text() {
         (DetachReason::HubStopped, "hub stopped"),
         (DetachReason::Removed, "removed"),
         (DetachReason::RecordsLost, "records lost"),
+        (DetachReason::SourceLost, "source lost"),
         (DetachReason::ProtocolError, "protocol error"),
         (DetachReason::Other("host asleep".into()), "host asleep"),
     ];
