@@ -11,7 +11,9 @@
 
 use std::borrow::Cow;
 
-use qmp_findings::{ANSWERS_AGAIN, FindingExtent, FindingKind, QUERY, SILENT, is_evidence, snapshot_run_state};
+use qmp_findings::{
+    ANSWERS_AGAIN, FindingExtent, FindingKind, QUERY, SILENT, is_evidence, snapshot_run_state,
+};
 use qmp_journal::{Change, ChangeKind, Class, Digest, Track};
 use qmp_wire::{Body, Epoch, Record, Seq, UnixMicros};
 use serde_json::Value;

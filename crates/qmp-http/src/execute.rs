@@ -125,6 +125,7 @@ pub(super) async fn execute(
     let vm = api.vms.get(&name).ok_or_else(|| no_such_vm(&api, &name))?;
     let (command, arguments, out_of_band) = read_request(&body)?;
     principal.may(&command)?;
+    refuse_through_libvirt(&vm)?;
     let since = api.head();
     let identity = Arc::new(principal.identity());
     let audit = (!only_asks(&command))
@@ -204,6 +205,18 @@ fn known_vms(names: &[&str]) -> String {
         None | Some(0) => format!("there are {}", names.join(", ")),
         Some(more) => format!("there are {} and {more} more", names[..VMS_NAMED_MAX].join(", ")),
     }
+}
+
+/// libvirt would execute the command, and mark the domain as tainted.
+fn refuse_through_libvirt(vm: &FollowedVm) -> Result<(), ApiError> {
+    if !vm.is_through_libvirt() {
+        return Ok(());
+    }
+    let desc = format!(
+        "{0} is followed through libvirt, which passes on events only; give the command with `virsh qemu-monitor-command {0}`",
+        vm.name
+    );
+    Err(ApiError::new(StatusCode::CONFLICT, "VmThroughLibvirt", desc))
 }
 
 fn failed(vm: &FollowedVm, error: &ExecuteError) -> ApiError {

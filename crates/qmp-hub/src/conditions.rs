@@ -14,10 +14,11 @@ use qmp_wire::DetachReason;
 const MEMBERS_NAMED_MAX: usize = 24;
 
 /// The members of a snapshot, the data of `attached`.
-const SNAPSHOT_MEMBERS: [&str; 11] = [
+const SNAPSHOT_MEMBERS: [&str; 12] = [
     "address",
     "errors",
     "greeting",
+    "libvirt",
     "process",
     "query-block-jobs",
     "query-jobs",
@@ -29,13 +30,14 @@ const SNAPSHOT_MEMBERS: [&str; 11] = [
 ];
 
 /// The values of `reason` in `detached`.
-static DETACH_REASONS: [DetachReason; 6] = [
+static DETACH_REASONS: [DetachReason; 7] = [
     DetachReason::PeerClosed,
     DetachReason::Overrun,
     DetachReason::HubStopped,
     DetachReason::ProtocolError,
     DetachReason::Removed,
     DetachReason::RecordsLost,
+    DetachReason::SourceLost,
 ];
 
 /// The records that conditions are for. The three selections are alternatives; without any, all records.

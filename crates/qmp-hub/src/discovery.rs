@@ -2,12 +2,13 @@
 //!
 //! A *rule* names a place to search. Its source lists the VMs that exist there, and waits until the list may have changed; a
 //! keeper compares the list with the VMs that the rule found before, and adds and removes VMs in the registry. A rule for
-//! QEMUs that dial in has no list: each connection is a VM.
+//! QEMUs that dial in has no list: each connection is a VM. A rule for libvirt has none either: its daemon reports domains.
 //!
 //! ```text
 //! paths (inotify) ─┐
 //! processes ───────┴─ list of VMs ─── keeper ─ add, remove ─ registry
-//! dial-in ─ connection ─ identity ─────────── add, hand over ─┘
+//! dial-in ─ connection ─ identity ─────────── add, hand over ─┤
+//! libvirt ─ domains ─ items ───────────────── add, record ────┘
 //! ```
 //!
 //! Rules skip VMs that the configuration or the command line names. A VM is removed when it is not attached *and* is missing in
@@ -25,11 +26,15 @@ mod keeper;
 mod paths;
 mod processes;
 mod dial_in;
+mod libvirt;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use qmp_host::{ends_after, join_all};
 use tokio::sync::Mutex;
+use tokio::sync::watch::Sender;
 use tokio::task::JoinSet;
 
 pub use crate::layout::{Layout, PathPattern, PatternError, UnknownLayout};
@@ -42,6 +47,9 @@ use crate::silence::{Setting, SilentAfter};
 use crate::vm::VmOrigin;
 use claims::Claims;
 use keeper::RuleKeeper;
+
+/// How long the end of a connection to a daemon may take, which replies at once.
+const END_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The rules of a running hub.
 #[derive(Debug)]
@@ -64,6 +72,18 @@ struct RunningRule {
     silent_after: Arc<Setting>,
     origin: Arc<str>,
     tasks: JoinSet<()>,
+    /// Ends the tasks that end their connections themselves.
+    stop: Sender<bool>,
+}
+
+impl RunningRule {
+    async fn end(&mut self) {
+        self.stop.send_replace(true);
+        if matches!(self.rule.source, Source::Libvirt(_)) {
+            let _ = tokio::time::timeout(END_TIMEOUT, join_all(&mut self.tasks)).await;
+        }
+        self.tasks.shutdown().await;
+    }
 }
 
 impl Discovery {
@@ -88,7 +108,7 @@ impl Discovery {
         }
         let differs = !(gone.is_empty() && wanted.is_empty());
         for mut rule in gone {
-            rule.tasks.shutdown().await;
+            rule.end().await;
             self.remove_vms(&VmOrigin::Discovered(rule.origin)).await;
         }
         for rule in wanted {
@@ -110,7 +130,7 @@ impl Discovery {
     /// Ends all rules; VMs that were found stay.
     pub(crate) async fn stop(&self) {
         for mut rule in std::mem::take(&mut self.running.lock().await.rules) {
-            rule.tasks.shutdown().await;
+            rule.end().await;
         }
     }
 
@@ -127,7 +147,7 @@ impl Discovery {
             registry,
             claims,
         );
-        let mut tasks = JoinSet::new();
+        let (mut tasks, stop) = (JoinSet::new(), Sender::new(false));
         let (duties, name) = (self.registry.duties(), format!("discovery, {origin}"));
         // One arm for each kind of source.
         match &rule.source {
@@ -147,8 +167,12 @@ impl Discovery {
             Source::DialIn(address) => {
                 drop(tasks.spawn(duties.watch(name, || false, dial_in::serve(address.clone(), keeper))));
             }
+            Source::Libvirt(daemon) => {
+                let run = libvirt::serve(daemon.clone(), keeper, stop.subscribe());
+                drop(tasks.spawn(duties.watch(name, ends_after(&stop), run)));
+            }
         }
-        RunningRule { rule, silent_after, origin, tasks }
+        RunningRule { rule, silent_after, origin, tasks, stop }
     }
 
     async fn remove_vms(&self, origin: &VmOrigin) {

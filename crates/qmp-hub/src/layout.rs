@@ -60,9 +60,8 @@ const KNOWN: [LayoutDesc; 5] = [
             let (id, name) = parts.directory.strip_prefix("domain-")?.split_once('-')?;
             is_number(id).then(|| name.to_owned())
         },
-        advice: "libvirt holds this monitor; give the VM another: in `virsh edit`, inside <qemu:commandline> (with \
-                 xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'), add <qemu:arg value='-qmp'/> and \
-                 <qemu:arg value='unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off'/>",
+        advice: "libvirt holds this monitor; follow the VM through libvirt: --discover libvirt, or \
+                 [[discover]] libvirt = \"qemu:///system\"",
     },
     LayoutDesc {
         layout: Layout::Proxmox,
@@ -230,8 +229,8 @@ mod tests {
     #[test]
     fn advice_is_for_whoever_holds_the_monitor() {
         let cases = [
-            ("/var/lib/libvirt/qemu/domain-7-web1/monitor.sock", "virsh edit"),
-            ("/srv/root/domain-7-web1/monitor.sock", "virsh edit"),
+            ("/var/lib/libvirt/qemu/domain-7-web1/monitor.sock", "--discover libvirt"),
+            ("/srv/root/domain-7-web1/monitor.sock", "--discover libvirt"),
             ("/var/run/qemu-server/100.qmp", "qm set"),
             ("/run/incus/web1/qemu.monitor", "raw.qemu"),
             ("/var/run/ganeti/kvm-hypervisor/ctrl/a.qmp", "gnt-instance"),

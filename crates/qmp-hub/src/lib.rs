@@ -23,6 +23,7 @@ mod vm;
 mod observer;
 mod silence_watch;
 mod attach;
+mod domain_recorder;
 mod registry;
 pub mod discovery;
 mod asking;

@@ -15,11 +15,13 @@ use qmp_client::{Address, Follow, FollowConfig, IncomingMonitors};
 use qmp_host::reader_memory::{READER_MEMORY_MAX_BYTES, ReaderMemory};
 use qmp_host::{Budget, Duties};
 use qmp_journal::{Appender, Journal};
+use qmp_libvirt::Uuid;
 use qmp_wire::DetachReason;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::attach::{Attachment, LeaveRequest};
+use crate::attach::{Attachment, LeaveRequest, Recorder};
+use crate::domain_recorder::DomainRecorder;
 use crate::environment::Environment;
 use crate::limits::STOP_COMMIT_MAX;
 use crate::relay::{FILES_OF_A_RELAY, ListeningSockets, RelayConfig, RelayStatus, Relays, VmRelays};
@@ -27,25 +29,12 @@ use crate::silence::SilentAfter;
 use crate::silence_watch::SilenceWatch;
 use crate::vm::{FollowedVm, VmName, VmOrigin};
 pub use error::VmRegistryError;
-use slots::{FILES_OF_A_VM, ReservedName, RunningVm, Slot, SlotState, Slots};
-pub use vms::Vms;
+use slots::{FILES_OF_A_VM, ReservedName, RunningVm, Slot, SlotState, Slots, report};
+pub use vms::{RegisteredVm, Vms};
 
 /// The VMs of a running hub. Clones are handles of the same registry.
 #[derive(Clone, Debug)]
 pub struct VmRegistry(Arc<Inner>);
-
-/// A VM of the registry.
-#[derive(Clone, Debug)]
-pub struct RegisteredVm {
-    /// Its name.
-    pub name: VmName,
-    /// Its monitor.
-    pub address: Address,
-    /// Where it came from.
-    pub origin: VmOrigin,
-    /// The sockets that the hub serves in its place.
-    pub relays: Vec<RelayConfig>,
-}
 
 #[derive(Debug)]
 struct Inner {
@@ -353,6 +342,34 @@ impl VmRegistry {
 impl PreparedVm {
     /// The second step: serves at the relays, and follows.
     pub(crate) fn launch(self) -> Result<(), VmRegistryError> {
+        let inner = Arc::clone(&self.registry.0);
+        let (clock, findings) = (inner.environment.clock, inner.records_findings);
+        self.start(|vm, follow, leave| {
+            Attachment::new(vm, inner.appender.clone(), findings, clock).run(follow, leave)
+        })
+    }
+
+    /// The second step for a domain whose events come through libvirt. `reopen` takes its UUID when its state has to be queried
+    /// again.
+    pub(crate) fn launch_domain(
+        self,
+        uuid: Uuid,
+        reopen: mpsc::UnboundedSender<Uuid>,
+    ) -> Result<Arc<DomainRecorder>, VmRegistryError> {
+        self.vm.set_through_libvirt();
+        let inner = &self.registry.0;
+        let recorder = Recorder::new(Arc::clone(&self.vm), inner.appender.clone(), inner.environment.clock);
+        let recorder = Arc::new(DomainRecorder::new(recorder, uuid, reopen));
+        let run = Arc::clone(&recorder);
+        // The follower is never polled: its queue refuses commands, as for a VM that is not attached.
+        self.start(|_, follow, leave| run.run(leave, follow))?;
+        Ok(recorder)
+    }
+
+    fn start<F: Future<Output = ()> + Send + 'static>(
+        self,
+        run: impl FnOnce(Arc<FollowedVm>, Box<Follow>, oneshot::Receiver<LeaveRequest>) -> F,
+    ) -> Result<(), VmRegistryError> {
         let Self { registry, mut reserved, vm, follow, listening } = self;
         let inner = &registry.0;
         let mut state = registry.state();
@@ -367,22 +384,12 @@ impl PreparedVm {
         let mut relays = None;
         inner.relays.open(vm.relayed(), &mut relays, listening);
         let (leave, told) = oneshot::channel();
-        let clock = inner.environment.clock;
-        let attachment =
-            Attachment::new(Arc::clone(&vm), inner.appender.clone(), inner.records_findings, clock);
         // It returns only on request; after a panic the VM would not be read any more.
-        let run = attachment.run(follow, told);
+        let run = run(Arc::clone(&vm), follow, told);
         let task = tokio::spawn(inner.duties.watch(format!("VM {}", vm.name), || true, run));
         let running = RunningVm { vm, leave, task, relays };
         state.by_name.insert(reserved.name.clone(), Slot::Running(running));
         reserved.used = true;
         Ok(())
-    }
-}
-
-/// Logs the panic of a task, which is an error of this program.
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!("a task of the hub died: {error}");
     }
 }

@@ -39,6 +39,9 @@ pub struct FollowedVm {
     /// Commands of clients that have no reply yet.
     pub commands: Arc<CommandsInFlight>,
     left_out: AtomicBool,
+    through_libvirt: AtomicBool,
+    /// Its UUID, from the last attachment.
+    uuid: Mutex<Option<Box<str>>>,
     status: Mutex<VmStatus>,
 }
 
@@ -103,6 +106,8 @@ impl FollowedVm {
             silence: SilenceDetector::default(),
             commands: Arc::default(),
             left_out: AtomicBool::default(),
+            through_libvirt: AtomicBool::default(),
+            uuid: Mutex::default(),
             status,
         }
     }
@@ -164,6 +169,27 @@ impl FollowedVm {
     /// Whether there was no descriptor for the VM at the last attempt.
     pub fn is_left_out(&self) -> bool {
         self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// Sets that its events come through libvirt.
+    pub(crate) fn set_through_libvirt(&self) {
+        self.through_libvirt.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its events come through libvirt, so that it gets no commands.
+    #[must_use]
+    pub fn is_through_libvirt(&self) -> bool {
+        self.through_libvirt.load(Ordering::Relaxed)
+    }
+
+    /// Sets the UUID that the VM reported.
+    pub(crate) fn set_uuid(&self, uuid: Option<&str>) {
+        *lock(&self.uuid) = uuid.map(Box::from);
+    }
+
+    /// Whether the VM reported this UUID.
+    pub(crate) fn has_uuid(&self, uuid: &str) -> bool {
+        lock(&self.uuid).as_deref().is_some_and(|known| known.eq_ignore_ascii_case(uuid))
     }
 
     /// An attempt to attach failed. Returns whether the error differs from that of the attempt before.

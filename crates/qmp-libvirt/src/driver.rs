@@ -1,12 +1,14 @@
 //! The follower on a unix socket.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 
 use crate::connection::CallId;
+use crate::domain::Domain;
 use crate::follow::{Follow, FollowItem};
 use crate::session::{DaemonInfo, SessionError, Step};
 use crate::source::Source;
@@ -73,13 +75,15 @@ impl FollowSocket {
     /// Any [`ConnectError`].
     pub async fn connect(source: &Source, user_directory: &Path) -> Result<Self, ConnectError> {
         let sockets = source.sockets(user_directory);
-        let mut uris = source.uris().iter().peekable();
+        let mut uris = source.uris().to_vec();
         loop {
-            let uri = uris.next().expect("every source has a URI");
             let (socket, stream) = dial(&sockets).await?;
+            // The daemon of a user logs an error about the other URI.
+            uris.sort_by_key(|uri| is_of_user(&socket) != uri.ends_with("/session"));
+            let uri = uris.remove(0);
             match Self::open(stream, socket, uri).await {
                 Err(SessionError::Refused { step: Step::Open, error })
-                    if error.code == INTERNAL_ERROR && uris.peek().is_some() => {}
+                    if error.code == INTERNAL_ERROR && !uris.is_empty() => {}
                 opened => return Ok(opened?),
             }
         }
@@ -120,6 +124,11 @@ impl FollowSocket {
     /// Ends an epoch whose owner lost events, and opens the next with the domain's state.
     pub fn reopen(&mut self, uuid: Uuid) {
         self.follow.reopen(uuid, Instant::now());
+    }
+
+    /// Asks whether a domain of an earlier session exists still; if not, [`FollowItem::Gone`] follows.
+    pub fn look_up(&mut self, domain: Domain) {
+        self.follow.look_up(domain, Instant::now());
     }
 
     /// Ends the connection. libvirtd logs an error if a client just closes its socket.
@@ -198,6 +207,11 @@ async fn dial(sockets: &[PathBuf]) -> Result<(PathBuf, UnixStream), ConnectError
     }
     let error = absent.unwrap_or_else(|| io::ErrorKind::NotFound.into());
     Err(ConnectError::Absent { paths: sockets.to_vec(), error })
+}
+
+/// Whether the socket belongs to another user than root.
+fn is_of_user(socket: &Path) -> bool {
+    std::fs::metadata(socket).is_ok_and(|file| file.uid() != 0)
 }
 
 fn is_absent(error: &io::Error) -> bool {

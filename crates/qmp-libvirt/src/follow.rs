@@ -19,6 +19,7 @@ pub use self::item::{Attachment, Began, EndReason, FollowItem};
 use self::domains::{Domains, Question};
 use crate::call::{Call, Reply};
 use crate::connection::CallId;
+use crate::domain::Domain;
 use crate::remote_error::RemoteError;
 use crate::session::{Session, SessionError, SessionOutput};
 use crate::uuid::Uuid;
@@ -113,6 +114,12 @@ impl Follow {
     /// Ends an epoch whose owner lost events, and opens the next with the domain's state.
     pub fn reopen(&mut self, uuid: Uuid, now: Instant) {
         self.domains.reopen(uuid);
+        self.ask(now);
+    }
+
+    /// Asks whether a domain of an earlier session exists still; if not, [`FollowItem::Gone`] follows.
+    pub fn look_up(&mut self, domain: Domain, now: Instant) {
+        self.domains.look_up(domain);
         self.ask(now);
     }
 

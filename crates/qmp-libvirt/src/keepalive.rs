@@ -9,7 +9,7 @@ pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long the daemon may say nothing, pings included, before the connection is given up. A daemon that starts for the
 /// first time probes QEMU, which took 4 s here.
-pub(crate) const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Procedure of keepalive: a question.
 const PING: u32 = 1;

@@ -34,6 +34,7 @@ pub use event::MonitorEvent;
 pub use follow::{Attachment, Began, EndReason, Follow, FollowItem};
 pub use frame::{FRAME_MAX_BYTES, FrameError};
 pub use header::{FrameType, Header, Program, Status};
+pub use keepalive::SILENCE_TIMEOUT;
 pub use lifecycle::{Lifecycle, LifecycleEvent};
 pub use remote_error::RemoteError;
 pub use session::{DaemonInfo, SessionError, Step};

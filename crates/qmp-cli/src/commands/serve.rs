@@ -45,8 +45,8 @@ pub struct Serve {
     #[arg(long, value_name = "NAME=ADDR", value_parser = named_address)]
     attach: Vec<(VmName, Address)>,
 
-    /// Discover VMs, also while the hub runs: `processes` (the QEMUs of this host), `libvirt`, `proxmox`, `incus`, `ganeti`,
-    /// `kata`, a path such as `/run/vm/*.sock` or a directory, or unix:PATH,server=on, where QEMUs dial in; may be given
+    /// Discover VMs, also while the hub runs: `processes` (the QEMUs of this host), `libvirt` (the domains of
+    /// qemu:///system) or qemu:///session, `proxmox`, `incus`, `ganeti`, `kata`, a path such as `/run/vm/*.sock` or a directory, or unix:PATH,server=on, where QEMUs dial in; may be given
     /// several times
     #[arg(long, value_name = "KIND")]
     discover: Vec<Source>,

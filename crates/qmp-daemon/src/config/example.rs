@@ -21,7 +21,7 @@ const INTRODUCTION: &str = "\
 /// A table of the example: its header, and its keys; a value replaces the example of the schema.
 type Block = (&'static TableSchema, &'static str, &'static [(&'static str, &'static str)]);
 
-const BLOCKS: [Block; 13] = [
+const BLOCKS: [Block; 14] = [
     (&RETENTION_TABLE, "[retention]", &[("max-age", ""), ("max-size", "")]),
     (&VM, "[[vm]]", &[("name", ""), ("address", ""), ("relay", ""), ("silent-after", "")]),
     (&VM, "[[vm]]", &[("name", "\"db1\""), ("address", "\"tcp:192.0.2.7:4444\"")]),
@@ -45,6 +45,7 @@ const BLOCKS: [Block; 13] = [
     ),
     (&discover::RULE, "[[discover]]", &[("directory", "")]),
     (&discover::RULE, "[[discover]]", &[("layout", ""), ("root", "")]),
+    (&discover::RULE, "[[discover]]", &[("libvirt", "")]),
     (&discover::RULE, "[[discover]]", &[("processes", "")]),
     (&discover::RULE, "[[discover]]", &[("listen", ""), ("mode", "")]),
     (

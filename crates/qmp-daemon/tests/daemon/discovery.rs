@@ -253,7 +253,7 @@ async fn monitor_in_use_is_reported_and_attached_when_free() {
         .expect("starts");
     let waiting = monitor.accept_raw().await;
     let in_use = until_state(home.path(), "web", "in-use").await;
-    assert!(in_use["error"].as_str().expect("advice").contains("virsh edit"), "{in_use}");
+    assert!(in_use["error"].as_str().expect("advice").contains("--discover libvirt"), "{in_use}");
     drop(waiting);
     let mut journal = Watcher::new(&hub);
     let _session = monitor.accept().await;

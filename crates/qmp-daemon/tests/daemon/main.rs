@@ -4,6 +4,7 @@ mod support;
 
 mod config_schema;
 mod discovery;
+mod discovery_libvirt;
 mod discovery_real_qemu;
 mod findings_checkpoints;
 mod findings_real_qemu;

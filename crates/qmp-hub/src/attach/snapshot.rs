@@ -10,6 +10,14 @@ pub(super) struct Answers {
     #[serde(rename = "query-status")]
     pub(super) status: Option<IgnoredAny>,
     pub(super) process: Option<ProcessNumber>,
+    #[serde(rename = "query-uuid")]
+    uuid: Option<QueryUuid>,
+}
+
+#[derive(Debug, Deserialize)]
+struct QueryUuid {
+    #[serde(rename = "UUID", default)]
+    uuid: Box<str>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -20,6 +28,11 @@ pub(super) struct ProcessNumber {
 impl Answers {
     pub(super) fn read(snapshot: &str) -> Self {
         serde_json::from_str(snapshot).unwrap_or_default()
+    }
+
+    /// The VM's UUID, as QEMU writes it.
+    pub(super) fn uuid(&self) -> Option<&str> {
+        self.uuid.as_ref().map(|answer| &*answer.uuid)
     }
 }
 

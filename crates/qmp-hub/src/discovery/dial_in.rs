@@ -139,11 +139,8 @@ async fn register(
         None => "vm".to_owned(),
     });
     let identity = (text.clone(), caller.uuid.clone());
-    let parts = Parts {
-        name: text,
-        stem: pid.map(|pid| pid.to_string()).unwrap_or_default(),
-        directory: String::new(),
-    };
+    let parts =
+        Parts { name: text, stem: pid.map(|pid| pid.to_string()).unwrap_or_default(), ..Parts::default() };
     if keeper.is_excluded(&parts) {
         return;
     }

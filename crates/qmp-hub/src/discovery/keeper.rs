@@ -4,13 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_client::Follow;
+use qmp_client::{Address, Follow};
 use qmp_host::blocking;
+use qmp_libvirt::Uuid;
+use tokio::sync::mpsc;
 
 use super::claims::{Claims, Endpoint};
 use super::naming;
 use super::rule::DiscoveryRule;
 use super::vm_source::{DISCOVERED_MAX, DiscoveredVm, VmSource};
+use crate::domain_recorder::DomainRecorder;
 use crate::layout::Parts;
 use crate::registry::{VmRegistry, VmRegistryError};
 use crate::relay::RelayConfig;
@@ -229,6 +232,19 @@ impl RuleKeeper {
     ) -> Result<(), VmRegistryError> {
         let silent_after = self.silent_after.get();
         self.registry.add_followed(name.clone(), follow, relays, self.origin(), silent_after).await
+    }
+
+    /// Adds the VM of a domain that is followed through libvirt at this socket.
+    pub(super) async fn add_domain(
+        &self,
+        name: &VmName,
+        address: Address,
+        uuid: Uuid,
+        reopen: mpsc::UnboundedSender<Uuid>,
+    ) -> Result<Arc<DomainRecorder>, VmRegistryError> {
+        let follow = self.registry.follow(address);
+        let prepared = self.registry.prepare(name.clone(), follow, Vec::new(), self.origin(), None).await?;
+        prepared.launch_domain(uuid, reopen)
     }
 
     pub(super) fn origin(&self) -> VmOrigin {

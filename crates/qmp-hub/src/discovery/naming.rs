@@ -25,6 +25,8 @@ enum Piece {
     Name,
     Stem,
     Directory,
+    Uuid,
+    Host,
 }
 
 /// Errors of reading a [`Template`].
@@ -38,7 +40,9 @@ pub enum TemplateError {
         text: Box<str>,
     },
     /// The text in braces is not a part.
-    #[error("{{{part}}} is no part of a name; there are {{name}}, {{stem}} and {{directory}}")]
+    #[error(
+        "{{{part}}} is no part of a name; there are {{name}}, {{stem}} and {{directory}}, and with libvirt {{uuid}} and {{host}}"
+    )]
     UnknownPart {
         /// The text in the braces.
         part: Box<str>,
@@ -58,6 +62,8 @@ impl Template {
             Piece::Name => parts.name.clone(),
             Piece::Stem => parts.stem.clone(),
             Piece::Directory => parts.directory.clone(),
+            Piece::Uuid => parts.uuid.clone(),
+            Piece::Host => parts.host.clone(),
         };
         self.pieces.iter().map(piece).collect()
     }
@@ -92,11 +98,13 @@ impl FromStr for Template {
                 "name" => Piece::Name,
                 "stem" => Piece::Stem,
                 "directory" => Piece::Directory,
+                "uuid" => Piece::Uuid,
+                "host" => Piece::Host,
                 part => return Err(TemplateError::UnknownPart { part: part.into() }),
             });
             rest = behind;
         }
-        if pieces.iter().all(|piece| matches!(piece, Piece::Text(_))) {
+        if pieces.iter().all(|piece| matches!(piece, Piece::Text(_) | Piece::Host)) {
             return Err(TemplateError::Constant { text: text.into() });
         }
         Ok(Self { pieces })
@@ -111,6 +119,8 @@ impl fmt::Display for Template {
                 Piece::Name => "{name}",
                 Piece::Stem => "{stem}",
                 Piece::Directory => "{directory}",
+                Piece::Uuid => "{uuid}",
+                Piece::Host => "{host}",
             })?;
         }
         Ok(())
@@ -172,14 +182,22 @@ mod tests {
 
     #[test]
     fn templates_are_read_and_filled() {
-        let parts = Parts { name: "web1".into(), stem: "monitor".into(), directory: "domain-1-web1".into() };
+        let parts = Parts {
+            name: "web1".into(),
+            stem: "monitor".into(),
+            directory: "domain-1-web1".into(),
+            ..Parts::default()
+        };
         let cases = [
             ("{name}", "web1"),
             ("pve-{name}", "pve-web1"),
             ("{directory}.{stem}", "domain-1-web1.monitor"),
             ("", "\"\" gives all VMs one name; put {name}, {stem} or {directory} into it"),
             ("web", "\"web\" gives all VMs one name; put {name}, {stem} or {directory} into it"),
-            ("{nmae}", "{nmae} is no part of a name; there are {name}, {stem} and {directory}"),
+            (
+                "{nmae}",
+                "{nmae} is no part of a name; there are {name}, {stem} and {directory}, and with libvirt {uuid} and {host}",
+            ),
             ("{name", "\"{name\" has a brace without its partner"),
             ("name}{name}", "\"name}{name}\" has a brace without its partner"),
         ];

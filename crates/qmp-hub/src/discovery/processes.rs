@@ -63,7 +63,7 @@ impl Processes {
         let name = command.name.or(command.uuid).unwrap_or_else(|| format!("pid-{pid}"));
         let directory = std::fs::read_link(process.join("cwd")).unwrap_or_default();
         let directory = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let parts = Parts { name, stem: pid.to_owned(), directory };
+        let parts = Parts { name, stem: pid.to_owned(), directory, ..Parts::default() };
         if monitors.is_empty() {
             if !self.rule.excludes(&parts) {
                 self.say(&key, pid, &parts.name, &reasons);

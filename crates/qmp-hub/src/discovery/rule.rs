@@ -50,6 +50,8 @@ pub enum Source {
     Processes,
     /// QEMUs that dial in at this address.
     DialIn(Address),
+    /// The domains of a libvirt daemon, through libvirt.
+    Libvirt(qmp_libvirt::Source),
 }
 
 /// Errors of reading a [`Source`].
@@ -71,6 +73,9 @@ pub enum SourceError {
     /// The address at which QEMUs are to dial in cannot be read.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The libvirt daemon cannot be followed.
+    #[error(transparent)]
+    Libvirt(#[from] qmp_libvirt::SourceError),
     /// An address at which QEMUs cannot dial in.
     #[error(
         "QEMUs cannot dial in at {address}; write unix:/run/qmp-events/dial-in.sock or tcp:127.0.0.1:PORT"
@@ -169,10 +174,17 @@ fn is_loopback(host: &str) -> bool {
 impl FromStr for Source {
     type Err = SourceError;
 
-    /// Reads what `qmp serve --discover` takes: a word, a path with or without patterns, an address with `server=on`.
+    /// Reads what `qmp serve --discover` takes: a word, a path with or without patterns, an address with `server=on`, a URI of
+    /// libvirt.
     fn from_str(text: &str) -> Result<Self, SourceError> {
         if text == "processes" {
             return Ok(Self::Processes);
+        }
+        if text == "libvirt" {
+            return Ok(Self::Libvirt(qmp_libvirt::Source::System));
+        }
+        if text.starts_with("qemu:") || text.starts_with("qemu+") {
+            return Ok(Self::Libvirt(text.parse()?));
         }
         if let Ok(layout) = text.parse() {
             return Ok(Self::Layout { layout, root: None });
@@ -203,6 +215,7 @@ impl fmt::Display for Source {
             Self::Layout { layout, root: Some(root) } => write!(out, "{layout} in {}", root.display()),
             Self::Processes => out.write_str("processes"),
             Self::DialIn(address) => write!(out, "{address}"),
+            Self::Libvirt(daemon) => write!(out, "libvirt at {daemon}"),
         }
     }
 }
@@ -215,7 +228,14 @@ mod tests {
     fn sources_are_words_paths_and_addresses() {
         let cases = [
             ("processes", "processes"),
-            ("libvirt", "libvirt"),
+            ("proxmox", "proxmox"),
+            ("libvirt", "libvirt at qemu:///system"),
+            ("qemu:///session", "libvirt at qemu:///session"),
+            (
+                "qemu+tls://host/system",
+                "`qemu+tls://host/system` is no daemon that can be followed: write qemu:///system, qemu:///session or \
+                 unix:PATH",
+            ),
             ("/run/vm/*.sock", "/run/vm/*.sock"),
             ("/run/../*.x", "\"/run/../*.x\" is no path of sockets; write something like /run/vm/*.sock"),
             ("/run/nothing/", "/run/nothing/"),

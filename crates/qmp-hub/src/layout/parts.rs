@@ -11,6 +11,10 @@ pub(crate) struct Parts {
     pub(crate) stem: String,
     /// The name of the file's directory.
     pub(crate) directory: String,
+    /// The VM's UUID, if libvirt gave it.
+    pub(crate) uuid: String,
+    /// The name of the VM's host, if libvirt gave it.
+    pub(crate) host: String,
 }
 
 impl Parts {
@@ -18,6 +22,11 @@ impl Parts {
     pub(crate) fn of_path(path: &Path) -> Self {
         let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
         let stem = text(path.file_stem());
-        Self { name: stem.clone(), stem, directory: text(path.parent().and_then(Path::file_name)) }
+        Self {
+            name: stem.clone(),
+            stem,
+            directory: text(path.parent().and_then(Path::file_name)),
+            ..Self::default()
+        }
     }
 }

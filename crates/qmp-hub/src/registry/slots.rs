@@ -164,3 +164,10 @@ impl Drop for ReservedName {
         }
     }
 }
+
+/// Logs the panic of a task, which is an error of this program.
+pub(super) fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!("a task of the hub died: {error}");
+    }
+}

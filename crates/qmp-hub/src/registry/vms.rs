@@ -3,7 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::vm::{FollowedVm, VmName};
+use qmp_client::Address;
+
+use crate::relay::RelayConfig;
+use crate::vm::{FollowedVm, VmName, VmOrigin};
+
+/// A VM of the registry.
+#[derive(Clone, Debug)]
+pub struct RegisteredVm {
+    /// Its name.
+    pub name: VmName,
+    /// Its monitor.
+    pub address: Address,
+    /// Where it came from.
+    pub origin: VmOrigin,
+    /// The sockets that the hub serves in its place.
+    pub relays: Vec<RelayConfig>,
+}
 
 /// Every VM of the hub, by name and in the order in which they were added. Clones share the VMs.
 ///

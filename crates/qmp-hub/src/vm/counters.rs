@@ -28,7 +28,8 @@ pub struct VmCounts {
 pub struct Counter(AtomicU64);
 
 /// Why gaps begin, as in records; the last one is for every other reason.
-pub(crate) const GAP_REASONS: [&str; 4] = ["peer closed", "overrun", "protocol error", "other"];
+pub(crate) const GAP_REASONS: [&str; 5] =
+    ["peer closed", "overrun", "protocol error", "source lost", "other"];
 
 /// The name for events that the catalogue does not have. Their names come from the VM, which could invent any number of
 /// them. No event has this name: names of events are in capitals.
@@ -113,7 +114,8 @@ mod tests {
             DetachReason::HubStopped,
         ];
         reasons.iter().for_each(|reason| counts.gap(reason));
-        let expected = [("peer closed", 1), ("overrun", 2), ("protocol error", 1), ("other", 2)];
+        let expected =
+            [("peer closed", 1), ("overrun", 2), ("protocol error", 1), ("source lost", 0), ("other", 2)];
         assert_eq!(counts.gaps().collect::<Vec<_>>(), expected);
     }
 }

@@ -187,6 +187,12 @@ impl Domains {
         self.runs.get(&uuid).map(|run| &run.domain)
     }
 
+    /// Asks whether a domain that does not run exists still.
+    pub(crate) fn look_up(&mut self, domain: Domain) {
+        self.known.insert(domain.uuid);
+        self.questions.push_back(Question::Exists(domain));
+    }
+
     /// Begins an epoch again whose owner has lost events: with the state of now.
     pub(crate) fn reopen(&mut self, uuid: Uuid) {
         let Some(run) = self.runs.get_mut(&uuid).filter(|run| run.phase == Phase::Open) else { return };

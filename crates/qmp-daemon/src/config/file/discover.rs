@@ -43,6 +43,11 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Discov
         return None;
     }
     let source = with_options(document, &value.span(), sources, root, mode)?;
+    if matches!(source, Source::Libvirt(_)) && !relays.is_empty() {
+        let message = "a relay needs the VM's own monitor, which libvirt holds; give the VM a second one, and follow that";
+        document.problem(&value.span(), message);
+        return None;
+    }
     let rule = DiscoveryRule::new(source);
     let dial_in_mode = mode.unwrap_or(rule.dial_in_mode);
     let (name, only) = (name.unwrap_or_default(), only.unwrap_or_default());
@@ -53,7 +58,8 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Discov
 fn sources(settings: &mut Settings<'_, '_>) -> Vec<Source> {
     let glob = settings.parsed::<PathPattern>(&keys::GLOB).map(Source::Paths);
     let layout = settings.parsed::<Layout>(&keys::LAYOUT).map(|layout| Source::Layout { layout, root: None });
-    let found = [glob, directory(settings), layout, processes(settings), dial_in(settings)];
+    let libvirt = settings.parsed(&keys::LIBVIRT).map(Source::Libvirt);
+    let found = [glob, directory(settings), layout, processes(settings), dial_in(settings), libvirt];
     found.into_iter().flatten().collect()
 }
 
@@ -140,6 +146,11 @@ mod tests {
             ("processes = true\nname = 'x-{name}'", "processes x-{name} 0"),
             ("listen = 'unix:/run/d.sock'\nmode = 0o666", "unix:/run/d.sock,server=on {name} 0 666"),
             ("listen = 'tcp:[::1]:4'", "tcp:[::1]:4,server=on {name} 0"),
+            (
+                "libvirt = 'qemu:///system'\nname = '{host}-{name}'",
+                "libvirt at qemu:///system {host}-{name} 0",
+            ),
+            ("libvirt = 'unix:/run/b.sock'", "libvirt at unix:/run/b.sock {name} 0"),
             ("processes = true\nsilent-after = 'off'", "processes {name} 0 silent off"),
             ("processes = true\nrelay = '/r/{name}'\nexclude = ['a*']", "processes {name} 1 without a*"),
             (
@@ -154,7 +165,7 @@ mod tests {
 
     #[test]
     fn invalid_rule_is_refused_with_line_and_advice() {
-        let sources = "use one of glob, directory, layout, processes, listen";
+        let sources = "use one of glob, directory, layout, processes, listen, libvirt";
         let cases = [
             ("", format!("1: this table has no source; {sources}")),
             ("processes = true\nglob = '/a/*'", format!("1: this table has several sources; {sources}")),
@@ -166,6 +177,17 @@ mod tests {
             (
                 "layout = 'virt'",
                 "2: \"virt\" is no layout; there are libvirt, proxmox, incus, ganeti, kata".into(),
+            ),
+            (
+                "libvirt = 'qemu+ssh://host/system'",
+                "2: `qemu+ssh://host/system` is no daemon that can be followed: write qemu:///system, qemu:///session \
+                 or unix:PATH"
+                    .into(),
+            ),
+            (
+                "libvirt = 'qemu:///system'\nrelay = '/r/{name}'",
+                "1: a relay needs the VM's own monitor, which libvirt holds; give the VM a second one, and follow that"
+                    .into(),
             ),
             ("processes = false", "2: leave the table out to ignore processes".into()),
             ("processes = 1", "2: expected true or false, found integer".into()),

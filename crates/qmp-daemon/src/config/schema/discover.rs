@@ -16,6 +16,7 @@ pub(crate) static RULE: TableSchema = TableSchema {
         &Variant { key: &LAYOUT, options: &[&ROOT] },
         &Variant { key: &PROCESSES, options: &[] },
         &Variant { key: &LISTEN, options: &[&MODE] },
+        &Variant { key: &LIBVIRT, options: &[] },
     ],
     constraints: &[],
 };
@@ -65,6 +66,14 @@ pub(crate) static LISTEN: KeySchema = KeySchema::new(
 )
 .example("\"unix:/run/qmp-events/dial-in.sock\"");
 
+pub(crate) static LIBVIRT: KeySchema = KeySchema::new(
+    "libvirt",
+    Form::Pattern("^(qemu:///(system|session)$|unix:/)"),
+    "qemu:///system, qemu:///session or unix:PATH",
+    "Follows the domains of a libvirt daemon through libvirt, which passes on their events: `qemu:///system`, `qemu:///session`, or the socket of a daemon.",
+)
+.example("\"qemu:///system\"");
+
 pub(crate) static MODE: KeySchema = KeySchema::new(
     "mode",
     Form::Mode,
@@ -76,9 +85,9 @@ pub(crate) static MODE: KeySchema = KeySchema::new(
 
 pub(crate) static NAME: KeySchema = KeySchema::new(
     "name",
-    Form::Pattern("\\{(name|stem|directory)\\}"),
+    Form::Pattern("\\{(name|stem|directory|uuid)\\}"),
     "a template such as pve-{name}",
-    "The name of each VM, made of texts and `{name}`, `{stem}` (the name of the file) and `{directory}`.",
+    "The name of each VM, made of texts and `{name}`, `{stem}` (the name of the file) and `{directory}`; with `libvirt`, of `{name}`, `{uuid}` and `{host}`.",
 )
 .default("\"{name}\"")
 .example("\"{name}\"");

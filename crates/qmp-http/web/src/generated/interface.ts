@@ -102,7 +102,7 @@ export type DetachedRecord = {
   kind: "detached";
   /** Its position in the journal; the first is 1. */
   offset: number;
-  /** The reason: `peer closed`, `overrun`, `hub stopped`, `removed`, `records lost`. */
+  /** The reason: `peer closed`, `overrun`, `hub stopped`, `removed`, `records lost`, `source lost`. */
   reason: string;
   /** When the hub received it. RFC 3339 in UTC, with six digits. */
   received: string;

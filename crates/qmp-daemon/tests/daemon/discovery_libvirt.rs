@@ -1,0 +1,222 @@
+//! Domains that are followed through libvirt, by a scripted daemon.
+
+use std::path::PathBuf;
+
+use crate::support::client::{execute, get_json};
+use crate::support::{Watcher, config, fill, short};
+use qmp_daemon::{Daemon, DaemonConfig};
+use qmp_hub::discovery::{DiscoveryRule, Source};
+use qmp_journal::Globs;
+use qmp_testing::{LibvirtDaemon, LibvirtDomain, LibvirtSocket, poll_until};
+use qmp_wire::{Body, DetachReason, Record};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+/// Numbers of lifecycle events.
+const STARTED: u32 = 2;
+const STOPPED: u32 = 5;
+
+/// A hub that follows a daemon, in one directory.
+struct Host {
+    home: tempfile::TempDir,
+    hub: Daemon,
+    journal: Watcher,
+}
+
+impl Host {
+    async fn start(change: impl FnOnce(&mut DaemonConfig, &mut DiscoveryRule)) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let daemon = format!("unix:{}", home.path().join("libvirt-sock").display());
+        let mut rule = DiscoveryRule::new(Source::Libvirt(daemon.parse().expect("a source")));
+        let mut config = config(home.path(), &[]);
+        change(&mut config, &mut rule);
+        config.discover = vec![rule];
+        let hub = Daemon::start(config).await.expect("starts");
+        let journal = Watcher::new(&hub);
+        Self { home, hub, journal }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.home.path().join("libvirt-sock")
+    }
+
+    /// Starts the daemon.
+    fn libvirt(&self, domains: Vec<LibvirtDomain>) -> LibvirtSocket {
+        LibvirtSocket::bind(&self.socket(), LibvirtDaemon::new(domains))
+    }
+
+    /// Waits until the hub's VMs are these, each with its state.
+    async fn vms(&self, expected: &[(&str, &str)]) {
+        let path = self.home.path();
+        poll_until(&format!("{expected:?}"), async || {
+            let (_, list) = get_json(path, "/v1/vms").await;
+            let list = list.as_array()?.iter();
+            let found: Vec<_> = list.map(|vm| (vm["vm"].as_str(), vm["state"].as_str())).collect();
+            let expected: Vec<_> = expected.iter().map(|(vm, state)| (Some(*vm), Some(*state))).collect();
+            (found == expected).then_some(())
+        })
+        .await;
+    }
+}
+
+fn vm(name: &str, number: u8, id: i32) -> LibvirtDomain {
+    LibvirtDomain::running(name, [number; 16], id)
+}
+
+fn snapshot(record: &Record<'_>) -> Value {
+    let Body::Attached { snapshot } = &record.body else { panic!("{record:?}") };
+    serde_json::from_str(snapshot).expect("JSON")
+}
+
+/// Reason and detail of a record that closes an epoch.
+fn detached<'r>(record: &'r Record<'_>) -> (&'r DetachReason, &'r str) {
+    let Body::Detached { reason, detail, .. } = &record.body else { panic!("{record:?}") };
+    (reason, detail.as_deref().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn run_of_a_domain_is_an_epoch() {
+    let mut host = Host::start(|_, _| {}).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 4)]);
+    let attached = host.journal.next().await;
+    assert_eq!(short(&attached), "web1 1.0 attached");
+    let snapshot = snapshot(&attached);
+    let socket = host.socket().display().to_string();
+    assert_eq!(snapshot["address"], format!("libvirt:unix:{socket}"));
+    let expected = json!({
+        "socket": socket, "version": "9.0.0", "began": "found", "state": "running", "reason": "booted",
+        "domain": {"name": "web1", "uuid": "01010101-0101-0101-0101-010101010101", "id": 4},
+    });
+    assert_eq!(snapshot["libvirt"], expected);
+    host.vms(&[("web1", "attached")]).await;
+
+    libvirt.with(|daemon| {
+        daemon.emit("web1", "STOP", None);
+        daemon.emit("web1", "RESET", Some(r#"{"guest":false}"#));
+        daemon.domain("web1").id = -1;
+        daemon.emit_lifecycle("web1", STOPPED, 4);
+    });
+    assert_eq!(host.journal.take(2).await, ["web1 1.1 STOP", r#"web1 1.2 RESET {"guest":false}"#]);
+    assert_eq!(detached(&host.journal.next().await), (&DetachReason::PeerClosed, "libvirt: saved"));
+    host.vms(&[("web1", "detached")]).await;
+
+    libvirt.with(|daemon| {
+        (daemon.domain("web1").id, daemon.domain("web1").state) = (5, (1, 3));
+        daemon.emit("web1", "RESUME", None);
+        daemon.emit_lifecycle("web1", STARTED, 2);
+    });
+    let attached = host.journal.next().await;
+    let snapshot = self::snapshot(&attached);
+    let words = ["began", "started", "reason"].map(|member| snapshot["libvirt"][member].clone());
+    assert_eq!(words, ["started", "restored", "restored"]);
+    assert_eq!(host.journal.take(1).await, ["web1 2.1 RESUME"]);
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn loss_of_libvirt_closes_every_epoch_with_its_own_reason() {
+    let mut host = Host::start(|_, _| {}).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1), vm("web2", 2, 2)]);
+    let mut attached = host.journal.take(2).await;
+    attached.sort();
+    assert_eq!(attached, ["web1 1.0 attached", "web2 1.0 attached"]);
+    drop(libvirt);
+    for _ in 0..2 {
+        let record = host.journal.next().await;
+        assert_eq!(detached(&record), (&DetachReason::SourceLost, "libvirt closed the connection"));
+    }
+    host.vms(&[("web1", "detached"), ("web2", "detached")]).await;
+    // web2 ended, and was undefined meanwhile.
+    let _libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    assert_eq!(host.journal.take(1).await, ["web1 2.0 attached"]);
+    host.vms(&[("web1", "attached")]).await;
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn lost_monitor_is_a_protocol_error() {
+    let mut host = Host::start(|_, _| {}).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    host.journal.next().await;
+    libvirt.with(|daemon| daemon.emit_control_error("web1"));
+    let record = host.journal.next().await;
+    let (reason, detail) = detached(&record);
+    assert_eq!(*reason, DetachReason::ProtocolError);
+    assert!(detail.contains("restart libvirtd"), "{detail}");
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn domain_that_is_gone_leaves_the_hub() {
+    let mut host = Host::start(|_, _| {}).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    host.journal.next().await;
+    libvirt.with(|daemon| {
+        daemon.emit_lifecycle("web1", STOPPED, 1);
+        daemon.domains.clear();
+    });
+    assert_eq!(host.journal.take(1).await, ["web1 1.1 detached PeerClosed"]);
+    host.vms(&[]).await;
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn names_are_made_and_chosen_by_the_rule() {
+    let mut host = Host::start(|_, rule| {
+        rule.name = "{host}.{name}".parse().expect("a template");
+        rule.exclude = Some(Globs::parse(["*.test-*"]).expect("globs"));
+    })
+    .await;
+    let _libvirt = host.libvirt(vec![vm("test-1", 1, 1), vm("web1", 2, 2)]);
+    assert_eq!(host.journal.take(1).await, ["host1.web1 1.0 attached"]);
+    host.vms(&[("host1.web1", "attached")]).await;
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn command_is_refused_with_the_way_out() {
+    let mut host = Host::start(|_, _| {}).await;
+    let _libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    host.journal.next().await;
+    let (status, body) = execute(host.home.path(), "web1", r#"{"execute": "query-status"}"#).await;
+    assert_eq!(status, 409, "{body}");
+    assert!(body.to_string().contains("virsh qemu-monitor-command web1"), "{body}");
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn overrun_is_counted_and_ends_with_the_state_of_now() {
+    let mut host = Host::start(|config, _| config.journal_options.queue_max_bytes = 32 << 10).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    host.journal.next().await;
+    // As a stalled disk, with a full queue.
+    let stalled = Connection::open(host.home.path().join("journal.db")).expect("opens");
+    stalled.execute_batch("BEGIN IMMEDIATE").expect("no other writer");
+    fill(&host.hub);
+    let total = 5_000;
+    libvirt.with(|daemon| {
+        for _ in 0..total {
+            daemon.emit("web1", "STOP", None);
+        }
+        daemon.domain("web1").state = (3, 1);
+    });
+    let web1 = host.hub.registry().vms().get("web1").expect("a VM");
+    poll_until("all events are read", async || (web1.counts.events_discarded.get() == total).then_some(()))
+        .await;
+
+    stalled.execute_batch("ROLLBACK").expect("ends");
+    let closed = loop {
+        let record = host.journal.next().await;
+        if matches!(record.body, Body::Detached { .. }) {
+            break record;
+        }
+    };
+    let detail = format!("the journal had no room; {total} events were thrown away");
+    assert_eq!(detached(&closed), (&DetachReason::Overrun, &*detail));
+    let attached = host.journal.next().await;
+    let words = ["began", "state", "reason"].map(|member| snapshot(&attached)["libvirt"][member].clone());
+    assert_eq!(words, ["reopened", "paused", "user"]);
+    libvirt.with(|daemon| daemon.emit("web1", "RESUME", None));
+    assert_eq!(host.journal.take(1).await, ["web1 2.1 RESUME"]);
+    host.hub.stop().await.expect("stops");
+}
