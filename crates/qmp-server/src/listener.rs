@@ -6,7 +6,7 @@ use std::{
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
         unix::{
-            fs::{MetadataExt, PermissionsExt},
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
             net::{UnixListener, UnixStream},
         },
     },
@@ -43,13 +43,14 @@ pub(crate) struct Settings {
 }
 
 impl Listener {
-    /// Listens on a unix socket at `path`. Replaces a socket that a dead process left.
+    /// Listens on a unix socket at `path`. Replaces a socket that a dead process left, and no other file.
     ///
     /// The mode of the file follows from the umask: see [`unix_with_mode`](Self::unix_with_mode).
     ///
     /// # Errors
     ///
-    /// A system error; [`io::ErrorKind::AddrInUse`] if another process listens there.
+    /// A system error; [`io::ErrorKind::AddrInUse`] if another process listens there, [`io::ErrorKind::AlreadyExists`] if the
+    /// file there is not a socket.
     pub fn unix(path: impl AsRef<Path>) -> io::Result<Self> {
         Self::bind_unix(path.as_ref(), None)
     }
@@ -159,7 +160,11 @@ impl Listener {
 
     fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<Self> {
         let socket = match bind_file(path, mode) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_over(path) => {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                refuse_other_file(path)?;
+                if !is_left_over(path) {
+                    return Err(error);
+                }
                 std::fs::remove_file(path)?;
                 bind_file(path, mode)?
             }
@@ -243,6 +248,18 @@ impl Drop for SocketFile {
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
+}
+
+/// Refuses a path at which there is something else than a socket: only a socket may be replaced.
+///
+/// A connection to a regular file is refused as one to a socket without a process is.
+fn refuse_other_file(path: &Path) -> io::Result<()> {
+    let found = std::fs::symlink_metadata(path)?;
+    if found.file_type().is_socket() {
+        return Ok(());
+    }
+    let text = format!("{} is not a socket: move it away, or listen at another path", path.display());
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
 }
 
 /// Returns whether no process listens at the socket.

@@ -281,6 +281,25 @@ fn stale_socket_is_replaced_and_used_one_is_refused() {
     drop(listener);
 }
 
+/// A connection to a regular file is refused as one to a dead socket is: the file must not be taken for one.
+#[test]
+fn file_that_is_no_socket_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, folder, link) =
+        (directory.path().join("file"), directory.path().join("folder"), directory.path().join("link"));
+    std::fs::write(&file, "data").unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for path in [&file, &folder, &link] {
+        for listening in [Listener::unix(path), Listener::unix_with_mode(path, 0o600)] {
+            let refused = listening.unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists, "{path:?}: {refused}");
+            assert!(refused.to_string().contains("is not a socket: move it away"), "{refused}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(&link).unwrap(), "data");
+}
+
 #[test]
 fn event_after_attach_wakes_the_loop() {
     let mut attached = monitor(|builder| builder);
