@@ -23,6 +23,9 @@ pub const SILENT: &str = "silent";
 pub const ANSWERS_AGAIN: &str = "answers-again";
 
 /// A kind of finding.
+///
+/// Summaries of journals depend on severity and extent: a change of them is one of the words of `qmp-history`, whose
+/// version must go up. A new kind needs none.
 #[derive(Clone, Copy, Debug)]
 pub struct FindingKind {
     /// The name in records, such as `why-paused`.
