@@ -32,4 +32,12 @@ mod tests {
         let api = routes().into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned()));
         assert_eq!(described, api.collect());
     }
+
+    #[test]
+    fn document_has_exactly_the_kinds_of_sinks() {
+        let document: Value = serde_json::from_str(DOCUMENT).expect("JSON");
+        let described = &document["components"]["schemas"]["Sink"]["properties"]["kind"]["enum"];
+        let kinds: Vec<&str> = qmp_sinks::KINDS.iter().map(|kind| kind.key()).collect();
+        assert_eq!(*described, serde_json::json!(kinds));
+    }
 }

@@ -51,12 +51,12 @@ pub enum Constraint {
         /// The value of the other.
         value: &'static str,
     },
-    /// A table has at most one of both keys.
+    /// A table with `key` has none of the others.
     Excludes {
-        /// The name of the one.
+        /// The name of the key.
         key: &'static str,
-        /// The name of the other.
-        other: &'static str,
+        /// The names of the others.
+        others: fn() -> Vec<&'static str>,
     },
 }
 

@@ -92,8 +92,8 @@ impl DeliveryOutcome {
         }
     }
 
-    /// The result if the first record was refused.
-    pub fn refused(error: impl fmt::Display) -> Self {
-        Self { delivered: 0, failure: Some(DeliveryFailure::Refused { error: error.to_string() }) }
+    /// The result if `delivered` records were delivered and the receiver refused the next one.
+    pub fn refused(delivered: usize, error: impl fmt::Display) -> Self {
+        Self { delivered, failure: Some(DeliveryFailure::Refused { error: error.to_string() }) }
     }
 }

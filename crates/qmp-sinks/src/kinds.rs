@@ -6,7 +6,15 @@ use super::kind::SinkKind;
 use super::{file, journald, run, webhook};
 
 /// Every kind. A new kind is a file and its line here.
-pub static KINDS: [&SinkKind; 4] = [&run::KIND, &webhook::KIND, &journald::KIND, &file::KIND];
+pub static KINDS: &[&SinkKind] = &[&run::KIND, &webhook::KIND, &journald::KIND, &file::KIND];
 
 /// The keys of each kind.
-pub static VARIANTS: [&Variant; 4] = [KINDS[0].variant, KINDS[1].variant, KINDS[2].variant, KINDS[3].variant];
+pub static VARIANTS: [&Variant; KINDS.len()] = {
+    let mut variants = [KINDS[0].variant; KINDS.len()];
+    let mut index = 0;
+    while index < KINDS.len() {
+        variants[index] = KINDS[index].variant;
+        index += 1;
+    }
+    variants
+};

@@ -128,14 +128,14 @@ impl RunSink {
                 format!("{program} asks to be run again later ({status}){shown_output}"),
             ),
             RunResult::Exited(status) => {
-                DeliveryOutcome::refused(format!("{program} ended with {status}{shown_output}"))
+                DeliveryOutcome::refused(0, format!("{program} ended with {status}{shown_output}"))
             }
             RunResult::TooLong => {
                 let span_us = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
-                DeliveryOutcome::refused(format!(
-                    "{program} took longer than {}{shown_output}",
-                    span::describe(span_us)
-                ))
+                DeliveryOutcome::refused(
+                    0,
+                    format!("{program} took longer than {}{shown_output}", span::describe(span_us)),
+                )
             }
             RunResult::Unknown(error) => {
                 DeliveryOutcome::unavailable(0, format!("cannot wait for {program}: {error}"))

@@ -188,11 +188,12 @@ fn outcome(reply: &Reply, shown: &str) -> DeliveryOutcome {
         };
     }
     if status.is_redirection() {
-        return DeliveryOutcome::refused(format!(
-            "{error}; redirections are not followed: use the final address"
-        ));
+        return DeliveryOutcome::refused(
+            0,
+            format!("{error}; redirections are not followed: use the final address"),
+        );
     }
-    DeliveryOutcome::refused(error)
+    DeliveryOutcome::refused(0, error)
 }
 
 /// The time that `Retry-After` asks to wait: seconds, or an HTTP date.

@@ -58,12 +58,15 @@ fn conditions(schema: &TableSchema) -> Vec<Value> {
         let owners: Vec<&str> = schema.owners(key.name).map(|variant| variant.key.name).collect();
         (!owners.is_empty()).then(|| condition(key.name, &has_any(&owners)))
     });
-    let constraints = schema.constraints.iter().map(|constraint| match *constraint {
-        Constraint::Requires { key, any_of } => condition(key, &has_any(any_of)),
+    let constraints = schema.constraints.iter().flat_map(|constraint| match *constraint {
+        Constraint::Requires { key, any_of } => vec![condition(key, &has_any(any_of))],
         Constraint::RequiresValue { key, other, value } => {
-            condition(key, &json!({ "required": [other], "properties": { other: { "const": value } } }))
+            let has_value = json!({ "required": [other], "properties": { other: { "const": value } } });
+            vec![condition(key, &has_value)]
         }
-        Constraint::Excludes { key, other } => condition(key, &json!({ "not": has(other) })),
+        Constraint::Excludes { key, others } => {
+            others().into_iter().map(|other| condition(key, &json!({ "not": has(other) }))).collect()
+        }
     });
     options.chain(constraints).collect()
 }

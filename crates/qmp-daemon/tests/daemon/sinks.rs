@@ -13,7 +13,7 @@ use crate::support::{Watcher, config, rules};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use qmp_daemon::Daemon;
-use qmp_sinks::{SinkState, SinkStatus, message_id};
+use qmp_sinks::{KINDS, SinkState, SinkStatus, message_id};
 use qmp_testing::{Monitor, Session, poll_until};
 use ring::hmac;
 use serde_json::{Value, json};
@@ -139,6 +139,11 @@ async fn sink_of_each_kind_delivers() {
     let (code, sinks) = get_json(home.path(), "/v1/sinks").await;
     assert_eq!(code, 200);
     assert_eq!(sinks[1]["target"], format!("http://{address}/…"));
+    for kind in KINDS.iter().map(|kind| kind.key()) {
+        let of_kind = hub.sinks().into_iter().find(|status| status.kind == kind);
+        let rule = of_kind.unwrap_or_else(|| panic!("no rule of this test has the action {kind}")).rule;
+        status(&hub, &rule, |status| status.delivered > 0).await;
+    }
     assert_eq!(get_json(home.path(), "/v1/hub").await.1["stuck_rules"], json!([]));
     drop(session);
     hub.stop().await.expect("stops");

@@ -1,7 +1,7 @@
 //! The keys of `[[rule]]` that every rule may have.
 
 use qmp_settings::schema::{Constraint, Form, KeySchema, TableSchema};
-use qmp_sinks::VARIANTS;
+use qmp_sinks::{KINDS, VARIANTS};
 
 /// A rule.
 pub(crate) static RULE: TableSchema = TableSchema {
@@ -12,7 +12,7 @@ pub(crate) static RULE: TableSchema = TableSchema {
     keys: &[&NAME, &EVENT, &FINDING, &KIND, &VM, &WHERE, &AT_MOST, &FROM],
     variants: &VARIANTS,
     constraints: &[
-        Constraint::Excludes { key: "at-most", other: "file" },
+        Constraint::Excludes { key: "at-most", others: kinds_that_never_hold_back },
         Constraint::Requires { key: "keep", any_of: &["max-size", "max-age"] },
     ],
 };
@@ -90,6 +90,11 @@ pub(crate) static FROM: KeySchema = KeySchema::new(
 /// The names of the catalogue's events.
 pub(crate) fn event_names() -> Vec<&'static str> {
     qmp_events::catalogue().iter().map(|event| event.name).collect()
+}
+
+/// The kinds of sinks with which `at-most` is not allowed.
+fn kinds_that_never_hold_back() -> Vec<&'static str> {
+    KINDS.iter().filter(|kind| !kind.may_hold_back).map(|kind| kind.key()).collect()
 }
 
 fn record_kinds() -> Vec<&'static str> {
