@@ -160,3 +160,69 @@ fn connection(vm: &FollowedVm, is_alone: bool) -> Connection {
         reason: status.reason,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use qmp_findings::state::{Detachment, JobState, MissingRecords};
+    use qmp_wire::{Epoch, Seq, UnixMicros};
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    /// With every member present: an absent one would be unknown to the test.
+    fn connection() -> Connection {
+        Connection {
+            vm: String::new(),
+            address: String::new(),
+            origin: String::new(),
+            state: "",
+            since: String::new(),
+            error: Some("".into()),
+            silent_since: Some(String::new()),
+            unresponsive: Some(String::new()),
+            reason: Some(""),
+        }
+    }
+
+    /// With every member present.
+    fn known() -> VmState {
+        let at = UnixMicros(0);
+        let record = (Epoch(1), Seq(1));
+        let migration = JobState { id: None, ty: None, status: "".into(), error: None, since: at };
+        VmState {
+            epoch: Some(Epoch(1)),
+            attached: true,
+            detached: Some(Detachment { reason: "".into(), detail: None, at, certain_until: at }),
+            run_state: Some("".into()),
+            is_run_state_assumed: true,
+            run_since: Some(at),
+            why: None,
+            qemu: Some("".into()),
+            name: Some("".into()),
+            uuid: Some("".into()),
+            last_events: Vec::new(),
+            jobs: Vec::new(),
+            migration: Some(migration),
+            incomplete: Some(MissingRecords { after: None, before: record }),
+            silence: None,
+        }
+    }
+
+    #[test]
+    fn document_has_exactly_the_members_of_a_vm() {
+        let document: Value = serde_json::from_str(include_str!("openapi.json")).expect("JSON");
+        let as_of = Some(String::new());
+        let in_list = VmEntry::new(connection(), Some(1), known(), as_of.clone());
+        let alone = VmDetail { connection: connection(), known: known(), relays: Vec::new(), as_of };
+        let names = |members: &Map<String, Value>| members.keys().cloned().collect::<BTreeSet<_>>();
+        for (schema, vm) in [("Vm", serde_json::to_value(in_list)), ("VmAlone", serde_json::to_value(alone))]
+        {
+            let described = document["components"]["schemas"][schema]["properties"].as_object();
+            let vm = vm.expect("JSON");
+            let members = names(vm.as_object().expect("an object"));
+            assert_eq!(members, names(described.expect("properties")), "{schema}");
+        }
+    }
+}
