@@ -2,13 +2,34 @@
 
 use std::time::Duration;
 
+use anstyle::Style;
 use jiff::tz::TimeZone;
 
 use super::vm::{Vm, local};
 use crate::render::{Palette, escape};
 use crate::time::span;
 
-const HEADS: [&str; 5] = ["VM", "RUN STATE", "SINCE", "EPOCH", "LAST EVENT"];
+/// A column of the table.
+struct Column {
+    heading: &'static str,
+    /// The text of a VM's cell.
+    cell: fn(&Vm, &TimeZone) -> String,
+    style: fn(&Vm, Palette) -> Style,
+}
+
+/// The columns. The reason is the last one, because it is the longest.
+const COLUMNS: &[Column] = &[
+    Column { heading: "VM", cell: |vm, _| vm.vm.clone(), style: |vm, palette| palette.vm(&vm.vm) },
+    Column { heading: "RUN STATE", cell: |vm, _| vm.run_state(), style: |_, _| Style::new().bold() },
+    Column { heading: "SINCE", cell: since, style: plain },
+    Column { heading: "EPOCH", cell: |vm, _| or_dash(vm.epoch), style: plain },
+    Column {
+        heading: "LAST EVENT",
+        cell: |vm, _| or_dash(vm.last_event.as_ref().map(|last| &last.event)),
+        style: plain,
+    },
+    Column { heading: "WHY", cell: why, style: plain },
+];
 
 /// The table of the VMs that the hub follows, and a table of those that left it within `left_within`.
 pub(super) fn tables(vms: &[Vm], left_within: Duration, palette: Palette, zone: &TimeZone) -> String {
@@ -25,41 +46,47 @@ pub(super) fn tables(vms: &[Vm], left_within: Duration, palette: Palette, zone: 
     text
 }
 
-/// The table. The reason is the last column, because it is the longest.
+/// The table. The last column is as wide as its cells, without blanks after them.
 fn table(vms: &[Vm], palette: Palette, zone: &TimeZone) -> String {
-    let rows: Vec<[String; 5]> = vms.iter().map(|vm| row(vm, zone)).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([HEADS[column].len()]).max().unwrap_or(0)
+    let cell = |column: &Column, vm: &Vm| escape::text(&(column.cell)(vm, zone)).into_owned();
+    let rows: Vec<Vec<String>> =
+        vms.iter().map(|vm| COLUMNS.iter().map(|column| cell(column, vm)).collect()).collect();
+    let width = |index: usize| {
+        let cells = rows.iter().map(|row| row[index].chars().count());
+        cells.chain([COLUMNS[index].heading.len()]).max().unwrap_or(0)
     };
-    let widths: [usize; 5] = std::array::from_fn(width);
+    let last = COLUMNS.len() - 1;
+    let widths: Vec<usize> = (0..last).map(width).collect();
     let mut text = String::new();
-    for (head, width) in HEADS.iter().zip(widths) {
-        text += &format!("{:width$}  ", palette.dim(head));
+    for (column, width) in COLUMNS.iter().zip(&widths) {
+        text += &format!("{:width$}  ", palette.dim(column.heading));
     }
-    text += &format!("{}\n", palette.dim("WHY"));
+    text += &format!("{}\n", palette.dim(COLUMNS[last].heading));
     for (vm, row) in vms.iter().zip(&rows) {
-        let styles = [palette.vm(&vm.vm), anstyle::Style::new().bold()];
-        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let style = styles.get(column).copied().unwrap_or_default();
-            text += &format!("{:width$}  ", palette.paint(style, cell));
+        let painted = |index: usize| palette.paint((COLUMNS[index].style)(vm, palette), &row[index]);
+        for (index, width) in widths.iter().enumerate() {
+            text += &format!("{:width$}  ", painted(index));
         }
-        let doubt = vm.silence(zone).or_else(|| vm.absence().map(str::to_owned));
-        let why = doubt.map(|doubt| format!("{doubt}; ")).unwrap_or_default() + vm.why();
-        text += &format!("{}\n", escape::text(&why));
+        text += &format!("{}\n", painted(last));
     }
     text
 }
 
-fn row(vm: &Vm, zone: &TimeZone) -> [String; 5] {
-    let dash = || "–".to_owned();
-    [
-        escape::text(&vm.vm).into_owned(),
-        escape::text(&vm.run_state()).into_owned(),
-        local(vm.run_since.as_deref().filter(|_| vm.state != "in-use").unwrap_or(&vm.since), zone),
-        vm.epoch.map_or_else(dash, |epoch| epoch.to_string()),
-        vm.last_event.as_ref().map_or_else(dash, |last| escape::text(&last.event).into_owned()),
-    ]
+fn plain(_vm: &Vm, _palette: Palette) -> Style {
+    Style::new()
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
+}
+
+fn since(vm: &Vm, zone: &TimeZone) -> String {
+    local(vm.run_since.as_deref().filter(|_| vm.state != "in-use").unwrap_or(&vm.since), zone)
+}
+
+fn why(vm: &Vm, zone: &TimeZone) -> String {
+    let doubt = vm.silence(zone).or_else(|| vm.absence().map(str::to_owned));
+    doubt.map(|doubt| format!("{doubt}; ")).unwrap_or_default() + vm.why()
 }
 
 #[cfg(test)]
