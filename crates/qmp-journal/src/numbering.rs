@@ -22,7 +22,7 @@ use super::unreadable::UnreadableRecords;
 #[derive(Debug)]
 pub(super) struct Numbering {
     head: u64,
-    vms: HashMap<u32, VmState>,
+    vms: HashMap<u32, VmNumbers>,
     segment: OpenSegment,
     segment_records: u64,
     /// The highest epoch of all VMs. A lost record of an unknown VM may have had it: see [`Numbering::pass_over`].
@@ -39,7 +39,7 @@ pub(super) struct Numbering {
 
 /// The last assigned numbers of a VM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct VmState {
+pub(super) struct VmNumbers {
     /// Offset of its last record.
     pub(super) last: u64,
     pub(super) epoch: u32,
@@ -83,14 +83,14 @@ pub(super) struct Plan<'a> {
     /// The version of what derived the summaries.
     pub(super) digest_version: u32,
     /// The VMs in the sealed segments, with their state at the last of these seals.
-    pub(super) vms: HashMap<u32, VmState>,
+    pub(super) vms: HashMap<u32, VmNumbers>,
     /// Offsets of records that no draft asked for: the ends of epochs that were open when another one opened.
     pub(super) implicit: Vec<u64>,
 }
 
 impl Numbering {
     /// Restores the state of the last seal; [`Self::observe`] adds the records after it.
-    pub(super) fn restore(head: u64, vms: HashMap<u32, VmState>, segment_records: u64) -> Self {
+    pub(super) fn restore(head: u64, vms: HashMap<u32, VmNumbers>, segment_records: u64) -> Self {
         let max_epoch = vms.values().map(|state| state.epoch).max().unwrap_or(0);
         let (segment, touched) = (OpenSegment::default(), BTreeSet::new());
         Self {
@@ -117,7 +117,7 @@ impl Numbering {
             RecordKind::Event | RecordKind::Finding => state.open,
         };
         let received = Some(record.received);
-        *state = VmState { last: record.offset, epoch, seq, received, open };
+        *state = VmNumbers { last: record.offset, epoch, seq, received, open };
         self.segment.add(record);
         self.touched.insert(record.vm);
     }
@@ -141,12 +141,12 @@ impl Numbering {
     /// Returns whether it is.
     pub(super) fn observe_identity(&mut self, offset: u64, vm: u32, epoch: u32, seq: u64) -> bool {
         let known = self.vms.get(&vm).copied();
-        let state = known.unwrap_or(VmState { last: offset, ..VmState::default() });
+        let state = known.unwrap_or(VmNumbers { last: offset, ..VmNumbers::default() });
         let opens = (Some(epoch), seq) == (state.epoch.checked_add(1), 0);
         let follows = known.is_some() && (epoch, Some(seq)) == (state.epoch, state.seq.checked_add(1));
         if opens || follows {
             self.max_epoch = self.max_epoch.max(epoch);
-            self.vms.insert(vm, VmState { epoch, seq, open: opens || state.open, ..state });
+            self.vms.insert(vm, VmNumbers { epoch, seq, open: opens || state.open, ..state });
             self.touched.insert(vm);
         }
         opens || follows
@@ -157,7 +157,7 @@ impl Numbering {
         self.max_epoch = self.max_epoch.max(epoch);
         let state = self.vms.entry(vm).or_default();
         if epoch > state.epoch {
-            *state = VmState { last: state.last.max(opened), epoch, seq: 0, received: None, open };
+            *state = VmNumbers { last: state.last.max(opened), epoch, seq: 0, received: None, open };
             self.touched.insert(vm);
         } else if epoch == state.epoch {
             state.open |= open;
@@ -293,7 +293,7 @@ impl Numbering {
     }
 
     /// VMs whose epoch is open, with their state.
-    pub(super) fn open_epochs(&self) -> Vec<(u32, VmState)> {
+    pub(super) fn open_epochs(&self) -> Vec<(u32, VmNumbers)> {
         let mut open: Vec<_> =
             self.vms.iter().filter(|(_, state)| state.open).map(|(vm, state)| (*vm, *state)).collect();
         open.sort_unstable_by_key(|(vm, _)| *vm);

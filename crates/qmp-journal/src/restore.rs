@@ -10,7 +10,7 @@ use super::bounds;
 use super::checksum::Content;
 use super::columns::{EventTime, SEALED, unsigned};
 use super::damage::is_damage;
-use super::numbering::{Numbering, VmState};
+use super::numbering::{Numbering, VmNumbers};
 use super::rows::{Stretch, lost_spans, walk};
 use super::segment::IndexedRecord;
 use super::unreadable::UnreadableRecords;
@@ -20,11 +20,11 @@ use super::unreadable::UnreadableRecords;
 /// If records cannot be read, the VMs that may have lost one skip its number; every other VM continues without a hole.
 pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite::Result<Numbering> {
     let sealed: i64 = connection.query_row(SEALED, [], |row| row.get(0))?;
-    let mut vms: HashMap<u32, VmState> = connection
+    let mut vms: HashMap<u32, VmNumbers> = connection
         .prepare("SELECT vm, last, epoch, seq FROM vm")?
         .query_map([], |row| {
             let (last, seq) = (unsigned(row.get(1)?), unsigned(row.get(3)?));
-            Ok((row.get(0)?, VmState { last, epoch: row.get(2)?, seq, received: None, open: false }))
+            Ok((row.get(0)?, VmNumbers { last, epoch: row.get(2)?, seq, received: None, open: false }))
         })?
         .collect::<rusqlite::Result<_>>()?;
     // The scan finds the records that closed an epoch after the seal.
