@@ -63,7 +63,7 @@ fn codegen(root: &Path) -> Result<()> {
     let changed = output::stale(root, &output::generate(root)?)?;
     for change in &changed {
         change.apply()?;
-        println!("{change}");
+        println!("{}", change.done());
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ fn check_freshness(root: &Path) -> Result<()> {
         return Ok(());
     }
     for change in &changed {
-        eprintln!("{change}");
+        eprintln!("{}", change.due());
     }
     bail!("generated files are out of date: run `cargo xtask codegen`");
 }

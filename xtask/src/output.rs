@@ -1,7 +1,6 @@
 //! The generated files, and those that are out of date.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -99,11 +98,18 @@ impl Change {
         }
         fs::write(&self.path, text).with_context(context)
     }
-}
 
-impl fmt::Display for Change {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.text.is_some() { "stale" } else { "left over" };
-        write!(formatter, "{what}: {}", self.path.display())
+    /// The change as a line, before it is made.
+    pub(crate) fn due(&self) -> String {
+        self.line(if self.text.is_some() { "stale" } else { "left over" })
+    }
+
+    /// The change as a line, after it was made.
+    pub(crate) fn done(&self) -> String {
+        self.line(if self.text.is_some() { "written" } else { "removed" })
+    }
+
+    fn line(&self, what: &str) -> String {
+        format!("{what}: {}", self.path.display())
     }
 }
