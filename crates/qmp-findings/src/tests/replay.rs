@@ -1,13 +1,14 @@
 //! Replay: the same records give the same findings in any batching.
 
 use proptest::prelude::*;
+use qmp_events::{EventDesc, catalogue};
 use qmp_wire::{Body, UnixMicros};
 
 use super::super::testing::{Step, findings, story, take};
 use super::super::{Correlators, EPOCHS_READ, EXIT_RECORD_MAX, Finding, FindingKind, local_time};
 
-/// Lines that are drawn at random.
-const LINES: [&str; 49] = [
+/// Lines that are drawn at random, besides the examples of the catalogue.
+const LINES: &[&str] = &[
     "attached running",
     "attached paused",
     "attached running 2.9.0",
@@ -59,18 +60,30 @@ const LINES: [&str; 49] = [
     "gone {\"evidence\": \"connection-refused\"}",
 ];
 
+/// A line, four times in five one of [`LINES`], or else an event with an example of the catalogue: whatever event a correlator
+/// reads, it is drawn.
+fn line() -> impl Strategy<Value = String> {
+    let of_event = |desc: &EventDesc| {
+        let name = desc.name;
+        let data = if desc.examples.is_empty() { &[""] } else { desc.examples };
+        data.iter().map(move |data| format!("{name} {}", data.replace('\n', " "))).collect::<Vec<_>>()
+    };
+    let examples: Vec<String> = catalogue().iter().flat_map(of_event).collect();
+    prop_oneof![4 => prop::sample::select(LINES).prop_map(str::to_owned), 1 => prop::sample::select(examples)]
+}
+
 /// Random records, mostly close together, with a clock that is set back at times.
 pub(super) fn records() -> impl Strategy<Value = Vec<Step>> {
     let pause =
         prop_oneof![8 => 0i64..20_000, 4 => 0i64..3_000_000, 2 => 0i64..700_000_000, 1 => -90_000_000i64..0];
-    prop::collection::vec((0..LINES.len(), pause, 0i64..2_000_000), 1..80).prop_map(|lines| {
+    prop::collection::vec((line(), pause, 0i64..2_000_000), 1..80).prop_map(|lines| {
         let mut at = 1_000_000_000i64;
         let mut text = String::from("1 attached running\n");
         for (line, pause, late) in lines {
             at = (at + pause).max(0);
             let own = (at - if late > 1_900_000 { late } else { 0 }).max(0);
             let seconds = |micros: i64| format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-            text += &format!("{}@{} {}\n", seconds(at), seconds(own), LINES[line]);
+            text += &format!("{}@{} {line}\n", seconds(at), seconds(own));
         }
         story(&text)
     })
