@@ -16,6 +16,7 @@ use crate::{
     handover::Handover,
     monitor::{Monitor, OnConnect, OnDisconnect, Parts},
     outgoing,
+    panics::Hook,
     queue::QUEUE_MAX_BYTES,
     rules::{HiddenOutput, Rules},
     slow_reader::SlowReader,
@@ -47,8 +48,8 @@ pub struct MonitorBuilder {
     profile: Profile,
     name: Option<Box<str>>,
     uuid: Box<str>,
-    run_state: Box<dyn Fn() -> RunState + Send>,
-    ready: Box<dyn Fn() -> bool + Send>,
+    run_state: Hook<dyn Fn() -> RunState + Send>,
+    ready: Hook<dyn Fn() -> bool + Send>,
     commands: Vec<Command>,
     events: BTreeMap<Box<str>, ObjectType>,
     any_event: bool,
@@ -76,8 +77,8 @@ impl MonitorBuilder {
             profile,
             name: None,
             uuid: "00000000-0000-0000-0000-000000000000".into(),
-            run_state: Box::new(|| RunState::Running),
-            ready: Box::new(|| true),
+            run_state: Hook::new(Box::new(|| RunState::Running)),
+            ready: Hook::new(Box::new(|| true)),
             commands: Vec::new(),
             events: BTreeMap::new(),
             any_event: false,
@@ -132,7 +133,7 @@ impl MonitorBuilder {
     /// block.
     #[must_use]
     pub fn run_state(mut self, run_state: impl Fn() -> RunState + Send + 'static) -> Self {
-        self.run_state = Box::new(run_state);
+        self.run_state = Hook::new(Box::new(run_state));
         self
     }
 
@@ -140,7 +141,7 @@ impl MonitorBuilder {
     /// [`Command::allow_in_preconfig`] are run.
     #[must_use]
     pub fn ready_when(mut self, ready: impl Fn() -> bool + Send + 'static) -> Self {
-        self.ready = Box::new(ready);
+        self.ready = Hook::new(Box::new(ready));
         self
     }
 
@@ -221,7 +222,7 @@ impl MonitorBuilder {
     /// must not block. By default, refused ones are written to the standard error stream.
     #[must_use]
     pub fn on_invalid(mut self, report: impl Fn(&InvalidOutput) + Send + Sync + 'static) -> Self {
-        self.policy.report = Some(Box::new(report));
+        self.policy.report = Some(Hook::new(Box::new(report)));
         self
     }
 
@@ -231,7 +232,7 @@ impl MonitorBuilder {
     /// The kernel identifies the peer of a unix socket: [`Caller::credentials`].
     #[must_use]
     pub fn on_connect(mut self, admit: impl FnMut(&Caller) -> bool + Send + 'static) -> Self {
-        self.on_connect = Some(Box::new(admit));
+        self.on_connect = Some(Hook::new(Box::new(admit)));
         self
     }
 
@@ -239,7 +240,7 @@ impl MonitorBuilder {
     /// block.
     #[must_use]
     pub fn on_disconnect(mut self, notice: impl FnMut(&Caller) + Send + 'static) -> Self {
-        self.on_disconnect = Some(Box::new(notice));
+        self.on_disconnect = Some(Hook::new(Box::new(notice)));
         self
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     command::{Command, NoArguments},
+    panics::Hook,
     types::{ObjectType, Type},
 };
 
@@ -22,7 +23,7 @@ const SINGLESTEP_REMOVED: Release = Release::new(9, 0);
 pub(crate) struct Machine {
     pub(crate) name: Option<Box<str>>,
     pub(crate) uuid: Box<str>,
-    pub(crate) run_state: Box<dyn Fn() -> RunState + Send>,
+    pub(crate) run_state: Hook<dyn Fn() -> RunState + Send>,
 }
 
 #[derive(Serialize)]
@@ -102,7 +103,7 @@ fn version(profile: &Profile) -> Command {
     constant("query-version", ty, profile.version_value())
 }
 
-fn status(release: Release, run_state: Box<dyn Fn() -> RunState + Send>) -> Command {
+fn status(release: Release, run_state: Hook<dyn Fn() -> RunState + Send>) -> Command {
     let singlestep = (release < SINGLESTEP_REMOVED).then_some(false);
     let mut ty = ObjectType::new("StatusInfo").required("running", Type::Bool);
     if singlestep.is_some() {

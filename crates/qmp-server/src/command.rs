@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     caller::Caller,
     check,
+    panics::Hook,
     pending_command::{PendingCommand, return_text},
     types::{Member, ObjectType, Type},
 };
@@ -34,8 +35,8 @@ pub struct Command {
     run: Run,
 }
 
-type LoopFunction = Box<dyn FnMut(&Caller, Object) -> Result<Vec<u8>, Refusal> + Send>;
-type HandOverFunction = Box<dyn FnMut(PendingCommand) + Send>;
+type LoopFunction = Hook<dyn FnMut(&Caller, Object) -> Result<Vec<u8>, Refusal> + Send>;
+type HandOverFunction = Hook<dyn FnMut(PendingCommand) + Send>;
 
 enum Run {
     Nothing,
@@ -146,11 +147,11 @@ impl Command {
         mut self,
         mut run: impl FnMut(&Caller, A) -> Result<R, Refusal> + Send + 'static,
     ) -> Self {
-        self.run = Run::OnLoop(Box::new(move |caller, arguments| {
+        self.run = Run::OnLoop(Hook::new(Box::new(move |caller, arguments| {
             let arguments = A::deserialize(Value::Object(arguments))
                 .map_err(|error| Refusal::generic(error.to_string()))?;
             return_text(&run(caller, arguments)?)
-        }));
+        })));
         self
     }
 
@@ -160,7 +161,7 @@ impl Command {
         mut self,
         mut run: impl FnMut(Object) -> Result<R, Refusal> + Send + 'static,
     ) -> Self {
-        self.run = Run::OnLoop(Box::new(move |_, arguments| return_text(&run(arguments)?)));
+        self.run = Run::OnLoop(Hook::new(Box::new(move |_, arguments| return_text(&run(arguments)?))));
         self
     }
 
@@ -176,7 +177,7 @@ impl Command {
     /// The next in-band command of the same client waits for the reply; other clients do not.
     #[must_use]
     pub fn hand_over(mut self, accept: impl FnMut(PendingCommand) + Send + 'static) -> Self {
-        self.run = Run::HandOver(Box::new(accept));
+        self.run = Run::HandOver(Hook::new(Box::new(accept)));
         self
     }
 

@@ -51,8 +51,8 @@ counters! {
     replies_discarded,
     /// Events and return values that violate their description: see [`Validation`](crate::Validation).
     invalid,
-    /// Panics of the embedder's code that the monitor's loop caught: in a command, `run_state`, `ready_when`,
-    /// `on_connect` or `on_disconnect`.
+    /// Panics of the embedder's code that the monitor caught: in a command, `run_state`, `ready_when`, `on_connect`,
+    /// `on_disconnect` or `on_invalid`.
     panics,
 }
 

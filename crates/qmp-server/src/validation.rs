@@ -7,6 +7,7 @@ use qmp_wire::{dialect::Value, server::Refusal};
 use crate::{
     check,
     counters::{Counters, add},
+    panics::{self, Hook},
     types::Type,
 };
 
@@ -58,7 +59,7 @@ pub enum InvalidOutput {
 }
 
 /// Called with each invalid event and return value.
-pub(crate) type Report = Box<dyn Fn(&InvalidOutput) + Send + Sync>;
+pub(crate) type Report = Hook<dyn Fn(&InvalidOutput) + Send + Sync>;
 
 /// The policy for invalid output, with its report function.
 pub(crate) struct Policy {
@@ -71,7 +72,10 @@ impl Policy {
     pub(crate) fn report(&self, invalid: &InvalidOutput, counters: &Counters) {
         add(&counters.invalid, 1);
         match (&self.report, self.validation) {
-            (Some(report), _) => report(invalid),
+            (Some(report), _) => {
+                // A panic is counted, and has no other effect.
+                let _ = panics::catch(counters, || report(invalid));
+            }
             (None, Validation::Refuse) => eprintln!("qmp-server refuses to send: {invalid}"),
             (None, _) => {}
         }

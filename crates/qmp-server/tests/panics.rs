@@ -16,7 +16,7 @@ use std::{
 use qmp_events::DatalessEvent;
 use qmp_server::{
     Command, EmitOutcome, Monitor, MonitorBuilder, MonitorThread, NoArguments, PendingCommand, RunState,
-    TimeSource,
+    TextEvent, TimeSource, Validation,
 };
 use support::{
     client::Client,
@@ -30,6 +30,27 @@ fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
 fn panicked(command: &str) -> String {
     format!(r#"{{"error": {{"class": "GenericError", "desc": "The command {command} panicked"}}}}"#)
 }
+
+/// A value whose drop panics.
+struct PanicOnDrop;
+
+impl Drop for PanicOnDrop {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+/// A command whose code holds a [`PanicOnDrop`].
+fn command_that_panics_on_drop(name: &str) -> Command {
+    let value = PanicOnDrop;
+    Command::new(name).run(move |NoArguments {}| {
+        let _ = &value;
+        Ok(())
+    })
+}
+
+/// An event that violates every release.
+const INVALID: TextEvent<'_> = TextEvent { name: "STOP", data: Some(r#"{"why": 1}"#) };
 
 /// A clock that panics once it is broken.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +133,108 @@ fn panicking_ready_when_fails_the_command_only() {
     client.send(r#"{"execute":"query-name"}"#);
     monitor.process().unwrap();
     assert_eq!(client.lines_now(), [panicked("query-name")]);
+}
+
+#[test]
+fn panicking_on_invalid_in_the_loop_is_counted_and_the_event_is_sent() {
+    let mut monitor = monitor(|builder| {
+        builder.validation(Validation::Count).on_invalid(|invalid| panic!("reported: {invalid}"))
+    });
+    let mut client = client(&mut monitor);
+    monitor.emitter().emit(&INVALID);
+    monitor.process().unwrap();
+    assert_eq!(client.lines_now().len(), 1);
+    let stats = monitor.stats();
+    assert_eq!((stats.invalid, stats.panics), (1, 1));
+}
+
+#[test]
+fn panicking_on_invalid_in_emit_and_in_a_command_is_counted_and_the_output_is_refused() {
+    let mut monitor = monitor(|builder| {
+        builder
+            .validation(Validation::Refuse)
+            .on_invalid(|invalid| panic!("reported: {invalid}"))
+            .command(Command::new("wrong").run(|NoArguments {}| Ok("no object")))
+            .command(Command::new("later").hand_over(|command| command.reply(Ok("no object"))))
+    });
+    let mut client = client(&mut monitor);
+    assert_eq!(monitor.emitter().emit(&INVALID), EmitOutcome::Invalid);
+    for command in ["wrong", "later"] {
+        client.send(format!(r#"{{"execute":"{command}"}}"#));
+        monitor.process().unwrap();
+        let lines = client.lines_now();
+        let refusal = format!("Invalid return value of {command}: ");
+        assert!(lines.len() == 1 && lines[0].contains(&refusal), "{lines:?}");
+    }
+    let stats = monitor.stats();
+    assert_eq!((stats.invalid, stats.panics), (3, 3));
+}
+
+#[test]
+fn panic_payload_that_panics_on_drop_fails_the_command_only() {
+    let mut monitor = monitor(|builder| {
+        let run = |NoArguments {}| -> Result<(), _> { std::panic::panic_any(PanicOnDrop) };
+        builder.command(Command::new("typed").run(run))
+    });
+    let mut client = client(&mut monitor);
+    client.send(r#"{"execute":"typed"}{"execute":"query-name"}"#);
+    monitor.process().unwrap();
+    assert_eq!(client.lines_now(), [panicked("typed"), r#"{"return": {}}"#.into()]);
+    assert_eq!(monitor.stats().panics, 1);
+}
+
+#[test]
+fn removed_and_replaced_commands_that_panic_on_drop_do_not_end_the_monitor() {
+    let thread = monitor(|builder| {
+        builder.command(command_that_panics_on_drop("remove")).command(command_that_panics_on_drop("replace"))
+    });
+    let thread = thread.spawn().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    thread.attach(theirs);
+    let mut client = Client::new(ours);
+    client.negotiate();
+    thread.remove_command("remove");
+    thread.add_command(Command::new("replace"));
+    assert!(client.ask(r#"{"execute":"remove"}"#).contains("CommandNotFound"));
+    assert_eq!(client.ask(r#"{"execute":"replace"}"#), r#"{"return": {}}"#);
+    thread.stop().unwrap();
+}
+
+#[test]
+fn hooks_that_panic_on_drop_do_not_fail_stop() {
+    let values = [(); 5].map(|()| PanicOnDrop);
+    let [run_state, ready, admit, notice, report] = values;
+    let thread = monitor(|builder| {
+        builder
+            .command(command_that_panics_on_drop("first"))
+            .command(command_that_panics_on_drop("second"))
+            .command(Command::new("accept").hand_over({
+                let value = PanicOnDrop;
+                move |_| {
+                    let _ = &value;
+                }
+            }))
+            .run_state(move || {
+                let _ = &run_state;
+                RunState::Running
+            })
+            .ready_when(move || {
+                let _ = &ready;
+                true
+            })
+            .on_connect(move |_| {
+                let _ = &admit;
+                true
+            })
+            .on_disconnect(move |_| {
+                let _ = &notice;
+            })
+            .on_invalid(move |_| {
+                let _ = &report;
+            })
+    });
+    let thread = thread.spawn().unwrap();
+    thread.stop().unwrap();
 }
 
 #[test]

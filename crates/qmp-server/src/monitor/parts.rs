@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use qmp_wire::server::Profile;
 
-use crate::{caller::Caller, commands::Commands, emitter::SharedState, slow_reader::SlowReader};
+use crate::{
+    caller::Caller, commands::Commands, emitter::SharedState, panics::Hook, slow_reader::SlowReader,
+};
 
 /// The configuration that [`MonitorBuilder`](crate::MonitorBuilder) collects.
 pub(crate) struct Parts {
     pub(crate) shared: Arc<SharedState>,
     pub(crate) profile: Arc<Profile>,
     pub(crate) commands: Commands,
-    pub(crate) ready: Box<dyn Fn() -> bool + Send>,
+    pub(crate) ready: Hook<dyn Fn() -> bool + Send>,
     pub(crate) lose_held: bool,
     pub(crate) slow_reader: SlowReader,
     pub(crate) output_max_bytes: usize,
@@ -21,10 +23,10 @@ pub(crate) struct Parts {
 }
 
 /// Decides whether a client may connect.
-pub(crate) type OnConnect = Box<dyn FnMut(&Caller) -> bool + Send>;
+pub(crate) type OnConnect = Hook<dyn FnMut(&Caller) -> bool + Send>;
 
 /// Is notified of a closed connection.
-pub(crate) type OnDisconnect = Box<dyn FnMut(&Caller) + Send>;
+pub(crate) type OnDisconnect = Hook<dyn FnMut(&Caller) + Send>;
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

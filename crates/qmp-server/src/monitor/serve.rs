@@ -94,7 +94,7 @@ impl EventLoop {
         };
         let shared = &self.parts.shared;
         let ready = &self.parts.ready;
-        let Ok(ready) = panics::catch(&shared.counters, ready) else {
+        let Ok(ready) = panics::catch(&shared.counters, &**ready) else {
             return Outcome::Reply(Err(panics::refusal(&request.command)));
         };
         let Some(command) = self.parts.commands.get_mut(&request.command) else {
