@@ -38,7 +38,7 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// A system error if the thread cannot be created.
+    /// A system error if the thread cannot be created; [`io::ErrorKind::InvalidInput`] if the name contains a NUL.
     pub fn spawn_with(
         self,
         name: &str,
@@ -49,6 +49,9 @@ impl Monitor {
 }
 
 /// A monitor that runs on its own thread. Dropping it stops the monitor, as [`stop`](Self::stop) does.
+///
+/// Code that the monitor calls on that thread, such as a command, may own it, too: `quit` is a command that calls
+/// [`stop`](Self::stop) or drops it.
 #[derive(Debug)]
 pub struct MonitorThread {
     shared: Arc<SharedState>,
@@ -61,6 +64,9 @@ impl MonitorThread {
         name: &str,
         first: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<Self> {
+        if name.contains('\0') {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name of the thread contains a NUL"));
+        }
         let shared = monitor.shared();
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
             first()?;
@@ -91,9 +97,10 @@ impl MonitorThread {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] if the listener was removed, or the thread has ended.
+    /// [`io::ErrorKind::NotFound`] if the listener was removed, or the thread has ended;
+    /// [`io::ErrorKind::Deadlock`] on the monitor's own thread, as in a command, unless a client has connected.
     pub fn wait_for_client(&self, id: ListenerId) -> io::Result<()> {
-        self.shared.arrivals.wait(id, None)
+        self.wait(id, None)
     }
 
     /// Waits until a client has connected to a listener, for at most this time.
@@ -102,7 +109,18 @@ impl MonitorThread {
     ///
     /// [`io::ErrorKind::TimedOut`] after that time, and the errors of [`wait_for_client`](Self::wait_for_client).
     pub fn wait_for_client_timeout(&self, id: ListenerId, timeout: Duration) -> io::Result<()> {
-        self.shared.arrivals.wait(id, Some(timeout))
+        self.wait(id, Some(timeout))
+    }
+
+    fn wait(&self, id: ListenerId, timeout: Option<Duration>) -> io::Result<()> {
+        // This thread would wait for its own loop, which accepts clients.
+        if self.is_current() && !self.shared.arrivals.has_client(id)? {
+            return Err(io::Error::new(
+                io::ErrorKind::Deadlock,
+                "the monitor's own thread cannot wait for a client",
+            ));
+        }
+        self.shared.arrivals.wait(id, timeout)
     }
 
     /// Connects to a client that listens: see [`Monitor::dial`].
@@ -163,7 +181,11 @@ impl MonitorThread {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Sends the remaining output, closes everything and ends the thread: see [`Monitor::shutdown`].
+    /// Writes the remaining output once to each client, without waiting for it, closes everything and ends the
+    /// thread: see [`Monitor::shutdown`].
+    ///
+    /// On the monitor's own thread, as in a command, this orders the end and returns at once: the monitor ends after
+    /// the reply to the command was written.
     ///
     /// # Errors
     ///
@@ -176,19 +198,35 @@ impl MonitorThread {
     ///
     /// # Errors
     ///
-    /// The error that ended the thread earlier, a panic included.
+    /// The error that ended the thread earlier, a panic included. [`io::ErrorKind::Deadlock`] on the monitor's own
+    /// thread, as in a command: the monitor then ends as by [`stop`](Self::stop).
     pub fn hand_over(mut self) -> io::Result<Handover> {
+        if self.is_current() {
+            let text = "the monitor's own thread cannot wait for its end";
+            return Err(io::Error::new(io::ErrorKind::Deadlock, text));
+        }
         let handover = self.end(Order::HandOver)?;
         handover.ok_or_else(|| io::Error::other("the monitor's thread was stopped before"))
     }
 
+    /// Returns whether the caller runs on the monitor's thread.
+    fn is_current(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| thread.thread().id() == thread::current().id())
+    }
+
     fn end(&mut self, order: Order) -> io::Result<Option<Handover>> {
         self.shared.order(order);
-        match self.thread.take().map(JoinHandle::join) {
+        let is_current = self.is_current();
+        let thread = self.thread.take();
+        if is_current {
+            return Ok(None);
+        }
+        match thread.map(JoinHandle::join) {
             Some(Ok(result)) => result,
             Some(Err(payload)) => {
-                let text = panics::text(&*payload);
-                Err(io::Error::other(format!("the monitor's thread panicked: {text}")))
+                let error = format!("the monitor's thread panicked: {}", panics::text(&*payload));
+                panics::discard(payload);
+                Err(io::Error::other(error))
             }
             None => Ok(None),
         }
