@@ -196,7 +196,8 @@ impl Emitter {
             add(&self.shared.counters.emitted, 1);
             return EmitOutcome::Unheard;
         }
-        let mut tail = TAIL.take();
+        // A thread whose thread-locals are destroyed emits, too, from a buffer of its own.
+        let mut tail = TAIL.try_with(RefCell::take).unwrap_or_default();
         tail.clear();
         text::write_tail(event, &rule.hidden, &mut tail);
         if refuses && !self.shared.is_valid(&tail) {
@@ -204,7 +205,7 @@ impl Emitter {
         }
         let source = kind.map(|kind| Source { kind, limit: rule.limit.as_ref(), gate: rule.gate });
         let emitted = self.queue(source.as_ref(), &tail);
-        TAIL.set(tail);
+        let _ = TAIL.try_with(|kept| kept.replace(tail));
         emitted
     }
 

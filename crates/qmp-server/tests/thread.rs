@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    cell::RefCell,
     io::ErrorKind,
     os::unix::net::UnixStream,
     sync::{Arc, Mutex, OnceLock},
@@ -12,9 +13,9 @@ use std::{
 
 use qmp_events::DatalessEvent;
 use qmp_server::{
-    Command, EmitOutcome, Emitter, Listener, Monitor, MonitorThread, NoArguments, Refusal,
+    Command, EmitOutcome, Emitter, Listener, Monitor, MonitorThread, NoArguments, Refusal, TextEvent,
 };
-use support::client::Client;
+use support::{client::Client, machine};
 
 /// Returns a client in command mode.
 fn attach(thread: &MonitorThread) -> Client {
@@ -121,4 +122,34 @@ fn spawn_with_a_nul_in_the_name_returns_invalid_input() {
     let error = monitor.spawn_with("a\0b", || Ok(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(emitter.emit(&DatalessEvent::Stop), EmitOutcome::Closed);
+}
+
+#[test]
+fn emit_in_the_destructor_of_a_thread_local_is_queued() {
+    struct EmitOnDrop(Emitter);
+    impl Drop for EmitOnDrop {
+        fn drop(&mut self) {
+            assert_eq!(self.0.emit(&TextEvent { name: "RESUME", data: None }), EmitOutcome::Queued);
+        }
+    }
+    thread_local! {
+        static LAST: RefCell<Option<EmitOnDrop>> = const { RefCell::new(None) };
+    }
+    let mut monitor = Monitor::builder(11, 1, 3).build().unwrap();
+    let mut client = machine::client(&mut monitor);
+    for emits_before in [false, true] {
+        let emitter = monitor.emitter();
+        let device = std::thread::spawn(move || {
+            if emits_before {
+                emitter.emit(&DatalessEvent::Stop);
+            }
+            LAST.set(Some(EmitOnDrop(emitter.clone())));
+            // The buffer of `emit` is created after the thread-local in the first case, before it in the second.
+            emitter.emit(&DatalessEvent::Stop);
+        });
+        device.join().unwrap();
+    }
+    monitor.process().unwrap();
+    let lines = client.lines_now();
+    assert_eq!(lines.iter().filter(|line| line.contains("RESUME")).count(), 2, "{lines:?}");
 }
