@@ -33,9 +33,12 @@ impl TimeSource for HostClock {
     }
 }
 
+/// Time for which a [`ManualClock`] can be advanced: deadlines after it are still representable.
+const RANGE: Duration = Duration::from_secs(1 << 40);
+
 /// A clock that moves only by [`advance`](Self::advance): for tests and for replay.
 ///
-/// After a call, let the monitor read it: [`Emitter::wake`](crate::Emitter::wake).
+/// It stops 2^40 seconds after its start, some 34,000 years: later calls change nothing. After a call, let the monitor read it: [`Emitter::wake`](crate::Emitter::wake).
 #[derive(Debug)]
 pub struct ManualClock {
     start: Instant,
@@ -50,10 +53,13 @@ impl ManualClock {
         Self { start: Instant::now(), wall: Mutex::new(wall), elapsed: Mutex::new(Duration::ZERO) }
     }
 
-    /// Advances both clocks.
+    /// Advances both clocks, at most to the end of their range.
     pub fn advance(&self, by: Duration) {
-        *lock(&self.wall) += by;
-        *lock(&self.elapsed) += by;
+        let mut elapsed = lock(&self.elapsed);
+        let by = by.min(RANGE.saturating_sub(*elapsed));
+        *elapsed += by;
+        let mut wall = lock(&self.wall);
+        *wall = wall.saturating_add(by);
     }
 }
 
@@ -64,5 +70,25 @@ impl TimeSource for ManualClock {
 
     fn wall(&self) -> Duration {
         *lock(&self.wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manual_clock_advanced_too_far_stops_and_can_still_be_read() {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        for wall in [Duration::ZERO, Duration::from_secs(1_700_000_000), Duration::MAX] {
+            let clock = ManualClock::new(wall);
+            clock.advance(DAY);
+            for by in [Duration::MAX, Duration::MAX, DAY, Duration::from_secs(u64::MAX / 2)] {
+                clock.advance(by);
+                assert!(clock.monotonic() > clock.start + DAY);
+                assert!(clock.monotonic().checked_add(DAY).is_some(), "the end of a rate limit");
+                assert!(clock.wall() >= wall);
+            }
+        }
     }
 }
