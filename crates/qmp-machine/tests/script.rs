@@ -4,11 +4,13 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    sync::mpsc,
     time::Duration,
 };
 
-use qmp_machine::script::{Player, Script, bundled};
+use qmp_machine::script::{EmulationConfig, EmulationEvent, Player, Script, bundled};
 use qmp_machine::{Machine, MachineConfig, RunningMachine};
+use qmp_server::Listener;
 
 /// Virtual time that scripts are played.
 const SPAN: Duration = Duration::from_secs(120);
@@ -206,5 +208,30 @@ fn factor_changes_times_only() {
         let mut player = Player::new(&script, 0, factor);
         player.play_for(&running, Duration::from_secs(10)).unwrap();
         assert_eq!(running.stats().emitted, expected, "{factor}");
+    }
+}
+
+#[test]
+fn script_faster_than_the_machine_is_stopped() {
+    for speed in ["1000000", "1e308"] {
+        let text = format!("speed = {speed}\n[[step]]\nevery = '1s'\nexecute = 'system_wakeup'");
+        let script = Script::parse("own", &text).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.sock");
+        let (refused, first) = mpsc::sync_channel(1);
+        let config =
+            EmulationConfig { script: Some(script), ..EmulationConfig::new(MachineConfig::default()) };
+        let report = move |event| {
+            if matches!(event, EmulationEvent::Refused(_)) {
+                let _ = refused.try_send(());
+            }
+        };
+        let emulation = config.start(move || Listener::unix(&path), report).unwrap();
+        first.recv().unwrap();
+        emulation.stopper()();
+        let (sender, ended) = mpsc::channel();
+        std::thread::spawn(move || sender.send(emulation.wait()));
+        let status = ended.recv_timeout(Duration::from_secs(20)).expect("it stops").unwrap();
+        assert_eq!(status, 0, "{speed}");
     }
 }

@@ -12,6 +12,9 @@ use crate::{
     running::RunningMachine,
 };
 
+/// Maximum number of steps in one call of [`Player::perform_due`]: some milliseconds.
+const STEPS_AT_ONCE: usize = 256;
+
 /// The state of playing a script.
 #[derive(Debug)]
 pub struct Player {
@@ -50,12 +53,18 @@ impl Player {
         Some(Duration::try_from_secs_f64(at.as_secs_f64() / self.speed).unwrap_or(Duration::MAX))
     }
 
-    /// Performs all actions due by `now`, counted from the beginning. Passes refused actions to `report`.
+    /// Performs the actions due by `now`, counted from the beginning. Passes refused actions to `report`.
+    ///
+    /// A script can be faster than the machine: after some hundred actions this returns, so that the caller can end
+    /// the script. [`next_at`](Self::next_at) has then not passed `now`.
     ///
     /// Does nothing after the exit of the machine.
     pub fn perform_due(&mut self, machine: &Machine, now: Duration, mut report: impl FnMut(RefusedAction)) {
         self.now = self.now.max(now);
-        while self.next_at().is_some_and(|at| at <= now) {
+        for _ in 0..STEPS_AT_ONCE {
+            if self.next_at().is_none_or(|at| at > now) {
+                return;
+            }
             let Some(DueAction { line, action, .. }) = self.timeline.take() else { continue };
             match machine.perform(&action) {
                 Ok(_) => {}
