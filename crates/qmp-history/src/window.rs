@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use qmp_journal::{JournalError, Query, Reader, SEGMENT_RECORDS};
 use qmp_wire::{Offset, UnixMicros};
 
+use crate::words::DIGEST;
+
 pub(crate) const MINUTE: i64 = 60_000_000;
 
 /// The most buckets of a window: more than a screen has columns.
@@ -53,7 +55,7 @@ impl Window {
         let until = scope.query.until.map_or(now.0, |until| until.0);
         let since = match scope.query.since {
             Some(since) => since.0,
-            None => earliest(reader)?.map_or(until, |earliest| earliest.0),
+            None => reader.earliest(DIGEST)?.map_or(until, |earliest| earliest.0),
         };
         // A window that ends before it begins is empty.
         let until = until.max(since);
@@ -131,13 +133,6 @@ fn ceil_div(number: i64, by: i64) -> i64 {
 fn is_short(reader: &Reader, since: i64, until: i64) -> Result<bool, JournalError> {
     let (first, last) = reader.offsets(UnixMicros(since), UnixMicros(until))?;
     Ok(last.0.saturating_sub(first.0) < EXACT_SEGMENTS_MAX * SEGMENT_RECORDS)
-}
-
-/// The receipt of the earliest record.
-fn earliest(reader: &Reader) -> Result<Option<UnixMicros>, JournalError> {
-    let first = reader.record(reader.first()?)?.map(|record| record.received);
-    let sealed = reader.received()?.map(|(earliest, _)| earliest);
-    Ok(first.into_iter().chain(sealed).min())
 }
 
 #[cfg(test)]

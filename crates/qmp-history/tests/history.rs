@@ -200,6 +200,26 @@ fn lanes_are_listed_in_their_order() {
 }
 
 /// A flap that is shorter than a bucket is drawn, and counted.
+/// A hub writes `attached` when it has the snapshot; events that it received meanwhile follow, with their own times.
+#[test]
+fn window_without_begin_has_records_received_before_the_first() {
+    for segment_records in [2, 3, 1_000] {
+        let written = WrittenJournal::new(segment_records);
+        let at = |seconds: i64| BEGIN + seconds * SECOND;
+        written.append(&[
+            attached("web1", at(30), "running"),
+            event("web1", at(28), "STOP"),
+            event("web1", at(29), "RESUME"),
+            event("web1", at(31), "STOP"),
+        ]);
+        let query = Query { until: Some(UnixMicros(at(60))), ..Query::default() };
+        let scope = Scope { query, ..Scope::default() };
+        let request = CountsRequest { scope, by: vec![Facet::Event], buckets: 30, top: 9, zone_micros: 0 };
+        let counted = counts(&written.reader(), &request, UnixMicros(at(60))).expect("reads");
+        assert_eq!((counted.since, counted.total), (at(28), 4), "{segment_records}");
+    }
+}
+
 #[test]
 fn flap_shorter_than_a_bucket_is_not_dropped() {
     let written = WrittenJournal::new(7);

@@ -4,9 +4,11 @@ use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
 use rusqlite::OptionalExtension as _;
 
 use super::columns::{number, unsigned};
+use super::digest::Digest;
 use super::error::JournalError;
 use super::passing::record_at;
-use super::read::ReadConnection;
+use super::read::{ReadConnection, ReadFile};
+use super::rows::Stretch;
 use super::segment;
 
 /// An epoch of a VM, as offsets.
@@ -69,17 +71,26 @@ pub(super) fn window(
     Ok((Offset(first.map_or(sealed + 1, unsigned)), Offset(last)))
 }
 
-/// The earliest and the latest receipt of the records in segments; `None` without a segment.
-pub(super) fn received(
-    connection: &ReadConnection,
-) -> Result<Option<(UnixMicros, UnixMicros)>, JournalError> {
-    let sql = "SELECT min(received_min), max(received_max) FROM segment";
-    connection.sql(|connection| {
-        connection.prepare_cached(sql)?.query_row([], |row| {
-            let (min, max): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
-            Ok(min.zip(max).map(|(min, max)| (UnixMicros(min), UnixMicros(max))))
+/// The earliest receipt of the records up to `head`; `None` without a record.
+pub(super) fn earliest(file: &ReadFile, head: u64, digest: &dyn Digest) -> Result<Option<i64>, JournalError> {
+    let (sealed, of_segments) = file.with(|connection| {
+        let sql = "SELECT min(received_min) FROM segment";
+        let of_segments: Option<i64> =
+            connection.sql(|connection| connection.prepare_cached(sql)?.query_row([], |row| row.get(0)))?;
+        Ok((connection.sealed()?, of_segments))
+    })?;
+    let unsealed = Stretch { after: sealed, upto: head };
+    if unsealed.is_empty() {
+        return Ok(of_segments);
+    }
+    let mut open = file.open_part();
+    let of_rest = file.with(|connection| {
+        connection.reading(|connection, reader| {
+            let records = open.read_on(connection, reader.names, reader.damage, digest, unsealed)?;
+            Ok(records.iter().map(|record| record.received).min())
         })
-    })
+    })?;
+    Ok(of_segments.into_iter().chain(of_rest).min())
 }
 
 /// The record of a VM with this identity; `None` if there is none, or if it cannot be read.

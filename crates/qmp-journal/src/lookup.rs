@@ -3,6 +3,7 @@
 use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::body::RecordKind;
+use super::digest::Digest;
 use super::error::JournalError;
 use super::find::{self, EpochSpan};
 use super::names::Role;
@@ -130,12 +131,15 @@ impl Reader {
         self.file.with(|connection| find::window(connection, (since, until), head))
     }
 
-    /// The earliest and the latest receipt of the records in segments; `None` without a segment.
+    /// The earliest receipt of all records; `None` without a record. It may not be that of the first record.
+    ///
+    /// The records after the last segment are read as [`read_summaries`](Self::read_summaries) reads them, and kept for it.
     ///
     /// # Errors
     ///
     /// [`JournalError::Storage`] if the file cannot be read.
-    pub fn received(&self) -> Result<Option<(UnixMicros, UnixMicros)>, JournalError> {
-        self.file.with(|connection| find::received(connection))
+    pub fn earliest(&self, digest: &dyn Digest) -> Result<Option<UnixMicros>, JournalError> {
+        let head = self.head()?.0;
+        Ok(find::earliest(&self.file, head, digest)?.map(UnixMicros))
     }
 }
