@@ -35,11 +35,12 @@ fn write_damaged(path: &Path) {
 /// Runs commands with `source` as further arguments: the file, or the hub that writes it.
 fn check(home: &Path, source: &[&str]) {
     //  arguments, exit code, lines on stdout
-    let cases: [(&[&str], i32, usize); 4] = [
+    let cases: [(&[&str], i32, usize); 5] = [
         (&["log", "--json"], 1, 2),
         (&["log", "--json", "--after", "2"], 0, 1),
         (&["log", "--json", "-n", "1", "--event", "RESUME"], 0, 1),
         (&["why", "vm1", "--json"], 1, 1),
+        (&["stats", "--json"], 1, 1),
     ];
     for (arguments, code, lines) in cases {
         let result = run(home, &[arguments, source].concat());

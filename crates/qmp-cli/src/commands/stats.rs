@@ -9,7 +9,7 @@ use clap::Args;
 use qmp_history::{CountsRequest, Facet, Scope};
 use qmp_host::clock;
 use qmp_journal::{Globs, RecordKind};
-use qmp_wire::UnixMicros;
+use qmp_wire::{Offset, UnixMicros};
 
 use self::counted::{Counts, SPARK_COLUMNS};
 use super::log::source::{self, Source};
@@ -19,7 +19,7 @@ use crate::hub::{HubArgs, Query};
 use crate::output;
 use crate::terminal::Terminal;
 use crate::time::write;
-use crate::window::WindowArgs;
+use crate::window::{Window, WindowArgs};
 
 /// Show how many records there are, by event, VM, hour, weekday, finding, kind or severity
 ///
@@ -100,7 +100,25 @@ impl Stats {
         }
         let (since, until) = self.window.window(&terminal.now())?;
         let zone_micros = if self.utc { 0 } else { zone_micros(terminal) };
-        let counts = match source::choose(self.journal.as_deref(), &self.hub).await? {
+        let source = source::choose(self.journal.as_deref(), &self.hub).await?;
+        let counts = self.count(&source, (since, until), zone_micros).await?;
+        let text = match (self.csv, self.json || !terminal.stdout_is_terminal()) {
+            (true, _) => table::csv(&counts, self.by),
+            (false, true) => table::json(&counts, self.by),
+            (false, false) => table::text(&counts, self.by, self.ascii || !is_utf8()),
+        };
+        output::print(&text)?;
+        source.check_damage(Offset(0)).await?;
+        Ok(Exit::Done)
+    }
+
+    async fn count(
+        &self,
+        source: &Source,
+        (since, until): Window,
+        zone_micros: i64,
+    ) -> Result<Counts, Failure> {
+        match source {
             Source::File(reader) => {
                 let query = self.events.query().map_err(Failure::usage)?;
                 let vm =
@@ -113,8 +131,8 @@ impl Stats {
                     top: self.top,
                     zone_micros,
                 };
-                let counted = qmp_history::counts(&reader, &request, clock::now())?;
-                serde_json::to_value(counted).and_then(serde_json::from_value).map_err(Failure::failed)?
+                let counted = qmp_history::counts(reader, &request, clock::now())?;
+                serde_json::to_value(counted).and_then(serde_json::from_value).map_err(Failure::failed)
             }
             Source::Hub(client) => {
                 let query = self.hub_query(since, until, zone_micros);
@@ -122,16 +140,9 @@ impl Stats {
                 while let Some(read_to) = counts.read_to {
                     counts.add(client.counts(&query.with("after", read_to)).await?);
                 }
-                counts
+                Ok(counts)
             }
-        };
-        let text = match (self.csv, self.json || !terminal.stdout_is_terminal()) {
-            (true, _) => table::csv(&counts, self.by),
-            (false, true) => table::json(&counts, self.by),
-            (false, false) => table::text(&counts, self.by, self.ascii || !is_utf8()),
-        };
-        output::print(&text)?;
-        Ok(Exit::Done)
+        }
     }
 
     fn hub_query(&self, since: Option<UnixMicros>, until: Option<UnixMicros>, zone_micros: i64) -> Query {
