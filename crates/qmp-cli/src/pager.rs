@@ -5,11 +5,13 @@
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use clap::Args;
+use rustix::process::Signal;
 use rustix::stdio::{dup2_stderr, dup2_stdout};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -99,7 +101,7 @@ struct Pager {
     stdout: OwnedFd,
     stderr: Option<OwnedFd>,
     /// Ctrl-C reaches this process, too, which must not end before the pager has restored the terminal.
-    interrupts: Signal,
+    interrupts: unix::Signal,
 }
 
 impl Pager {
@@ -139,12 +141,17 @@ impl Pager {
                 _ = interrupts.recv() => is_interrupted = true,
                 status = &mut waiting => {
                     let status = status.ok()?.ok()?;
-                    // A pager that a signal ended was ended by the user.
-                    return Some(status).filter(|status| status.code().is_some_and(|code| code != 0) && !is_interrupted);
+                    return Some(status).filter(|status| is_failure(*status) && !is_interrupted);
                 }
             }
         }
     }
+}
+
+/// Whether a pager ended before the user left it. Ctrl-C is the user's; a pager that another signal ended may have shown
+/// nothing.
+fn is_failure(status: ExitStatus) -> bool {
+    !status.success() && status.signal() != Some(Signal::INT.as_raw())
 }
 
 #[cfg(test)]

@@ -62,7 +62,11 @@ fn less_shows_a_page_and_quits() {
 #[test]
 fn pager_that_is_missing_or_fails_leaves_plain_output() {
     let world = world();
+    let killed = world.home.path().join("killed");
+    std::fs::write(&killed, "kill -KILL $$").expect("a script");
+    let killed = format!("sh {}", killed.display());
     for (pager, note) in [
+        (killed.as_str(), "note: the pager sh failed (signal: 9 (SIGKILL))"),
         ("/nonexistent/pager", "note: cannot start the pager /nonexistent/pager: "),
         ("false", "note: the pager false failed (exit status: 1)"),
     ] {
