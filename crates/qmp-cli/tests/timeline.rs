@@ -47,4 +47,32 @@ fn file_that_cannot_be_written_is_an_error() {
     assert!(ran.stderr.contains("cannot write /nonexistent/a.svg"), "{ran:?}");
     let ran = world.run(&["timeline"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("--svg <FILE>|--perfetto <FILE>"), "{ran:?}");
+    let path = world.home.path().join("a");
+    let path = path.to_str().expect("UTF-8");
+    for (svg, trace) in [(path.to_owned(), path.to_owned()), (path.replace("/a", "/./a"), path.to_owned())] {
+        let ran = world.run(&["timeline", "--svg", &svg, "--perfetto", &trace]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains("--svg and --perfetto write the same file"), "{ran:?}");
+    }
+    assert!(!std::path::Path::new(path).exists());
+}
+
+#[test]
+fn name_without_a_record_is_noted() {
+    let world = World::start();
+    let file = world.home.path().join("journal.db").display().to_string();
+    for command in [&["timeline", "--svg", "-"][..], &["stats"], &["log"]] {
+        for source in [&[][..], &["--journal", &file]] {
+            let note = |name: &str| {
+                let ran = world.run(&[command, source, &["--vm", name]].concat());
+                assert_eq!(ran.code, Some(0), "{ran:?}");
+                ran.stderr
+            };
+            let unknown = note("wbe1");
+            let expected = "note: the journal has no VM wbe1; did you mean web1?";
+            assert!(unknown.contains(expected), "{command:?} {source:?}: {unknown}");
+            assert!(!note("web1").contains("has no VM") && !note("nothere*").contains("has no VM"));
+        }
+    }
 }

@@ -120,9 +120,8 @@ impl Log {
         let printed = ended?;
         output.flush()?;
         if printed.records == 0 {
-            let unknown = source.unknown_vms(&self.vm).await?;
-            unknown.iter().for_each(|unknown| output::note(format_args!("note: {unknown}")));
-            if unknown.is_empty() && terminal.stdout_is_terminal() {
+            let is_noted = source.note_unknown_vms(&self.vm).await?;
+            if !is_noted && terminal.stdout_is_terminal() {
                 output::note("no record matches");
             }
         }

@@ -108,6 +108,9 @@ impl Stats {
             (false, false) => table::text(&counts, self.by, self.ascii || !is_utf8()),
         };
         output::print(&text)?;
+        if counts.total == 0 {
+            source.note_unknown_vms(&self.vm).await?;
+        }
         source.check_damage(Offset(0)).await?;
         Ok(Exit::Done)
     }

@@ -9,7 +9,7 @@ mod perfetto;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use jiff::tz::TimeZone;
 use qmp_history::{LaneOrder, Scope, TimelineRequest};
 use qmp_host::clock;
@@ -37,9 +37,10 @@ use crate::window::{Window, WindowArgs};
 /// one by one if there are at most 2,000 (in a trace, 10,000), or else counted by severity.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("outputs").args(["svg", "perfetto"]).required(true).multiple(true))]
 pub struct Timeline {
     /// Draw a picture (SVG)
-    #[arg(long, value_name = "FILE", required_unless_present = "perfetto")]
+    #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 
     /// Write a trace (JSON) for ui.perfetto.dev
@@ -110,19 +111,38 @@ const TRACE: Detail = Detail { buckets: qmp_history::BUCKETS_MAX, marks: 10_000 
 impl Timeline {
     /// Writes the files.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        self.check_outputs()?;
         let window = self.window.window(&terminal.now())?;
         let zone = if self.utc { TimeZone::UTC } else { terminal.zone() };
         let source = source::choose(self.journal.as_deref(), &self.hub).await?;
+        let mut is_empty = false;
         if let Some(path) = &self.svg {
             let lanes = self.read(&source, window, PICTURE).await?;
+            is_empty |= lanes.lanes_total == 0;
             write(path, &svg::draw(&lanes, &zone), &Summary { path, lanes: &lanes, zone: &zone })?;
         }
         if let Some(path) = &self.perfetto {
             let lanes = self.read(&source, window, TRACE).await?;
+            is_empty |= lanes.lanes_total == 0;
             write(path, &perfetto::trace(&lanes), &Summary { path, lanes: &lanes, zone: &zone })?;
+        }
+        if is_empty {
+            source.note_unknown_vms(&self.vm).await?;
         }
         source.check_damage(qmp_wire::Offset(0)).await?;
         Ok(Exit::Done)
+    }
+
+    /// Fails if one file would be written twice.
+    fn check_outputs(&self) -> Result<(), Failure> {
+        let (Some(svg), Some(trace)) = (&self.svg, &self.perfetto) else { return Ok(()) };
+        // Without `.` and repeated slashes.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        if absolute(svg) != absolute(trace) {
+            return Ok(());
+        }
+        let same = format_args!("--svg and --perfetto write the same file: {}", svg.display());
+        Err(Failure::usage(same).hint("give each a file of its own"))
     }
 
     async fn read(&self, source: &Source, window: Window, detail: Detail) -> Result<Lanes, Failure> {
@@ -257,7 +277,7 @@ mod tests {
     #[test]
     fn invalid_options_are_refused() {
         let cases = [
-            ("--vm a", "required arguments were not provided"),
+            ("--vm a", "<--svg <FILE>|--perfetto <FILE>>"),
             ("--svg a -n 0", "1..=1000"),
             ("--svg a -n 1001", "1..=1000"),
             ("--svg a --sort size", "possible values"),

@@ -96,9 +96,9 @@ impl Source {
         }
     }
 
-    /// Describes each name of a VM, patterns aside, that has no record.
-    pub(super) async fn unknown_vms(&self, names: &[String]) -> Result<Vec<String>, Failure> {
-        let mut unknown = Vec::new();
+    /// Notes each name of a VM, patterns aside, that has no record. Returns whether there is one.
+    pub(in crate::commands) async fn note_unknown_vms(&self, names: &[String]) -> Result<bool, Failure> {
+        let mut is_any_unknown = false;
         for name in names.iter().filter(|name| !name.contains(['*', '?', '[', '{'])) {
             let known: Vec<String> = match self {
                 Self::File(reader) => reader.vms()?.into_iter().map(|vm| vm.vm.into()).collect(),
@@ -108,10 +108,11 @@ impl Source {
             if !known.contains(name) {
                 let near = suggest::nearest(name, known.iter().map(String::as_str));
                 let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                unknown.push(format!("the journal has no VM {name}{advice}"));
+                output::note(format_args!("note: the journal has no VM {name}{advice}"));
+                is_any_unknown = true;
             }
         }
-        Ok(unknown)
+        Ok(is_any_unknown)
     }
 }
 
