@@ -34,7 +34,7 @@ use feed::FeedRequest;
 use filter::NameFilter;
 use glyphs::Glyphs;
 use model::Model;
-use screen::Screen;
+use screen::{Screen, ScreenSignal};
 use update::{Message, Request, update};
 
 /// Watch the VMs of the hub on the whole screen: what they do, what is wrong, and why
@@ -140,10 +140,11 @@ async fn display(
         tokio::select! {
             biased;
             () = signals.recv() => return Ok(None),
-            () = screen.suspended() => {
-                screen.suspend()?;
-                is_changed = true;
-            }
+            signal = screen.signal() => match signal {
+                ScreenSignal::HangUp => return Ok(None),
+                ScreenSignal::Suspend => screen.suspend()?,
+                ScreenSignal::Resume => batch.push(screen.resume()?),
+            },
             error = &mut records => return Err(error.map_or_else(Failure::failed, Failure::from)),
             Some(input) = keyboard.recv() => {
                 batch.push(input);
@@ -170,6 +171,7 @@ async fn display(
             match update(&mut model, message) {
                 Some(Request::Quit) => return Ok(None),
                 Some(Request::Link(vm)) => return Ok(Some(vm)),
+                Some(Request::Suspend) => screen.suspend()?,
                 Some(Request::Copy(text)) => model.note = Some(screen.copy(&text)?),
                 Some(request) => wanted.add(request, model.span.micros()),
                 None => {}
@@ -189,10 +191,12 @@ fn ticks(period: Duration) -> tokio::time::Interval {
 fn link_text(client: &HubClient, vm: Option<&str>) -> String {
     let path = page_path(vm);
     match (client.address().origin(), client.address()) {
-        (None, HubAddress::Unix(socket)) => {
-            let forward = format!("ssh -L 8080:{} HOST", socket.display());
-            format!("http://localhost:8080{path}\nfirst forward the hub's socket: {forward}\n")
-        }
+        (None, HubAddress::Unix(socket)) => format!(
+            "The hub's socket is not for browsers. If the hub also serves at a port (--http 127.0.0.1:PORT), open\n  \
+             http://127.0.0.1:PORT{path}\nOr forward the socket with ssh -L 8080:{}:\n  \
+             http://localhost:8080{path}\n",
+            socket.display()
+        ),
         (origin, _) => format!("{}{path}\n", origin.unwrap_or_default()),
     }
 }

@@ -65,6 +65,26 @@ impl OnTerminal {
         self.terminal.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
+    /// How often the terminal has shown `part`.
+    pub fn times_shown(&self, part: &str) -> usize {
+        self.shown.lock().expect("a lock").matches(part).count()
+    }
+
+    /// Sends a signal to the program.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits until a signal has stopped the program.
+    pub fn wait_until_stopped(&self) {
+        let stat = format!("/proc/{}/stat", self.child.id());
+        qmp_testing::wait_for("a stopped program", || {
+            let stat = std::fs::read_to_string(&stat).ok()?;
+            stat.rsplit(") ").next()?.starts_with('T').then_some(())
+        });
+    }
+
     /// Waits for the end; returns the exit code and everything that the terminal has shown, with plain line ends.
     pub fn end(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().expect("the program ends").code();

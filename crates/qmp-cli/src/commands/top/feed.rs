@@ -37,7 +37,7 @@ impl FeedRequest {
             Request::State(vm) => drop(self.vms.insert(vm)),
             Request::States => (self.all, self.past) = (true, Some(span)),
             Request::Past => self.past = Some(span),
-            Request::Quit | Request::Link(_) | Request::Copy(_) => {}
+            Request::Quit | Request::Link(_) | Request::Suspend | Request::Copy(_) => {}
         }
     }
 

@@ -28,36 +28,72 @@ const COPY_MAX_BYTES: usize = 64 << 10;
 /// The screen. Dropping it restores the terminal; so does a panic.
 pub(super) struct Screen {
     terminal: DefaultTerminal,
-    suspended: unix::Signal,
+    /// Whether the shell has the terminal, until the program is continued.
+    is_suspended: bool,
+    suspend: unix::Signal,
+    resume: unix::Signal,
+    hang_up: unix::Signal,
+}
+
+/// A signal about the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ScreenSignal {
+    /// SIGTSTP: the shell suspends the program.
+    Suspend,
+    /// SIGCONT: the program continues, after this or another stop.
+    Resume,
+    /// SIGHUP: the terminal is gone.
+    HangUp,
 }
 
 impl Screen {
     /// Takes the whole screen.
     pub(super) fn new() -> Result<Self, Failure> {
         let failed = |error| Failure::failed(format_args!("cannot use the terminal: {error}"));
-        let suspended = unix::signal(SignalKind::from_raw(Signal::TSTP.as_raw())).map_err(failed)?;
-        Ok(Self { terminal: ratatui::try_init().map_err(failed)?, suspended })
+        let signal = |signal: Signal| unix::signal(SignalKind::from_raw(signal.as_raw())).map_err(failed);
+        let (suspend, resume, hang_up) = (signal(Signal::TSTP)?, signal(Signal::CONT)?, signal(Signal::HUP)?);
+        let terminal = ratatui::try_init().map_err(failed)?;
+        Ok(Self { terminal, is_suspended: false, suspend, resume, hang_up })
     }
 
-    /// Draws the state.
+    /// Draws the state, unless the shell has the terminal.
     pub(super) fn draw(&mut self, model: &Model) -> Result<(), Failure> {
+        if self.is_suspended {
+            return Ok(());
+        }
         let drawn = self.terminal.draw(|frame| view::draw(model, frame.area(), frame.buffer_mut()));
         drawn.map(drop).map_err(|error| Failure::failed(format_args!("cannot draw: {error}")))
     }
 
-    /// Waits for the signal of a shell that suspends the program. Cancel safe.
-    pub(super) async fn suspended(&mut self) {
-        self.suspended.recv().await;
+    /// Waits for a signal. Cancel safe.
+    pub(super) async fn signal(&mut self) -> ScreenSignal {
+        tokio::select! {
+            _ = self.hang_up.recv() => ScreenSignal::HangUp,
+            _ = self.suspend.recv() => ScreenSignal::Suspend,
+            _ = self.resume.recv() => ScreenSignal::Resume,
+        }
     }
 
-    /// Gives the terminal back, stops the process until the shell continues it, and takes the terminal again.
+    /// Gives the terminal back and stops the process; [`resume`](Self::resume) follows when the shell continues it.
     pub(super) fn suspend(&mut self) -> Result<(), Failure> {
         ratatui::restore();
-        let failed = |error: std::io::Error| Failure::failed(format_args!("cannot stop: {error}"));
-        kill_process(getpid(), Signal::STOP).map_err(|error| failed(error.into()))?;
+        self.is_suspended = true;
+        kill_process(getpid(), Signal::STOP)
+            .map_err(|error| Failure::failed(format_args!("cannot stop: {error}")))
+    }
+
+    /// Takes the terminal again. After a SIGSTOP, which gave no time to give it back, the shell may have changed its modes.
+    /// Its size may have changed, too.
+    pub(super) fn resume(&mut self) -> Result<Message, Failure> {
+        if !self.is_suspended {
+            ratatui::restore();
+        }
+        self.is_suspended = false;
+        let failed = |error| Failure::failed(format_args!("cannot use the terminal again: {error}"));
         self.terminal = ratatui::try_init().map_err(failed)?;
         // `Terminal::clear` would ask for the position of the cursor, and the answer goes to the thread of the keyboard.
-        execute!(std::io::stdout(), Clear(ClearType::All)).map_err(failed)
+        execute!(std::io::stdout(), Clear(ClearType::All)).map_err(failed)?;
+        Ok(Message::Resized)
     }
 
     /// Puts a text into the clipboard, by the sequence OSC 52; whether the terminal supports that, it does not say.

@@ -288,4 +288,16 @@ fn keys_end_copy_and_link() {
         Some(Request::Quit),
         "also while the filter is edited"
     );
+    assert_eq!(press(&mut model, &[Key::Control('z')]), Some(Request::Suspend));
+}
+
+#[test]
+fn keys_on_an_empty_table_open_no_page() {
+    let mut model = model(Glyphs::Unicode, Vec::new());
+    for key in [Key::Enter, Key::Character('w'), Key::Character('e')] {
+        assert_eq!(press(&mut model, &[key]), None);
+        assert_eq!(model.page, Page::Main, "{key:?}");
+    }
+    press(&mut model, &[Key::Tab, Key::Enter]);
+    assert_eq!(model.page, Page::Main);
 }

@@ -41,6 +41,8 @@ pub(super) enum Request {
     Quit,
     /// End the program and print the address of the page of a VM.
     Link(Option<Box<str>>),
+    /// Stop the program until the shell continues it.
+    Suspend,
     /// Put the text into the clipboard of the terminal.
     Copy(String),
     /// Ask for the state of a VM.
@@ -89,6 +91,9 @@ fn on_key(model: &mut Model, key: Key) -> Option<Request> {
     if key == Key::Control('c') {
         return Some(Request::Quit);
     }
+    if key == Key::Control('z') {
+        return Some(Request::Suspend);
+    }
     if model.filter_before.is_some() {
         edit_filter(model, key);
         return None;
@@ -111,7 +116,7 @@ fn on_key(model: &mut Model, key: Key) -> Option<Request> {
 fn on_main_key(model: &mut Model, key: Key) -> Option<Request> {
     match key {
         Key::Character('/') => model.filter_before = Some(model.filter.clone()),
-        Key::Character('!') | Key::Control('z') => model.is_trouble_only = !model.is_trouble_only,
+        Key::Character('!') => model.is_trouble_only = !model.is_trouble_only,
         Key::Character('s') => model.sort = model.sort.next(),
         Key::Character('t') => {
             model.span = model.span.next();
@@ -125,8 +130,16 @@ fn on_main_key(model: &mut Model, key: Key) -> Option<Request> {
             };
         }
         Key::Character('l') => list_records(model),
-        Key::Enter if model.pane == Pane::Records => open(model, Page::Record),
-        Key::Enter | Key::Character('w') => open(model, Page::Vm),
+        Key::Enter if model.pane == Pane::Records => {
+            if model.current_record().is_some() {
+                open(model, Page::Record);
+            }
+        }
+        Key::Enter | Key::Character('w') => {
+            if selected_name(model).is_some() {
+                open(model, Page::Vm);
+            }
+        }
         key => return on_common_key(model, key),
     }
     None

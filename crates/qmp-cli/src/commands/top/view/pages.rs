@@ -115,12 +115,13 @@ w                 why the VM is in its state
 l                 only the records of this VM, and all again
 e                 what the event of the record means
 /                 filter: parts of names, or patterns such as web*
-!  Ctrl-Z         only VMs that need you, or that are not watched
+!                 only VMs that need you, or that are not watched
 p  Space          pause the list of records, and go on
 s                 order: trouble, name, latest change, most records
 t                 span of the history: 30 min, 3 h, 24 h
 y                 copy the record or the VM to the clipboard
 o                 print the address of the VM's page, and quit
+Ctrl-Z            suspend: fg of the shell continues
 
 Marks:  ! needs you    ? the state may have changed    a shade: not watched
 Lanes:  each state has its own character; see the manual, \"qmp top\".
