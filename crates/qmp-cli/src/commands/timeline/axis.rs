@@ -1,6 +1,6 @@
 //! The ticks of a time axis: at round times of the local clock, also over a change of that clock.
 
-use jiff::civil::{DateTime, date};
+use jiff::civil::{Date, DateTime, date};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _, Zoned};
 
@@ -125,7 +125,9 @@ fn floor(at: DateTime, step: Step) -> DateTime {
         Step::Months(months) => {
             let month = (i64::from(at.year()) * 12 + i64::from(at.month()) - 1).div_euclid(months) * months;
             let (year, month) = (i16::try_from(month.div_euclid(12)), i8::try_from(month.rem_euclid(12) + 1));
-            date(year.unwrap_or(1970), month.unwrap_or(1), 1).at(0, 0, 0, 0)
+            // The calendar begins in the year -9999; before its first round month, ticks count from the time itself.
+            let round = Date::new(year.unwrap_or(i16::MIN), month.unwrap_or(1), 1);
+            round.unwrap_or_else(|_| at.date()).at(0, 0, 0, 0)
         }
     }
 }
@@ -208,6 +210,14 @@ mod tests {
         for (since, span, room, zone, expected) in cases {
             assert_eq!(texts(since, span, room, zone), expected, "{since} {span}");
         }
+    }
+
+    #[test]
+    fn first_years_of_the_calendar_have_ticks() {
+        // The round time before the begin would be in the year -10000.
+        let since = -374_580_979_200_000_001;
+        let ticks = ticks(since, since + 4 * DAY * 366 * 1_000, 1, &TimeZone::UTC);
+        assert!(!ticks.is_empty() && ticks.iter().all(|tick| tick.at >= since), "{ticks:?}");
     }
 
     proptest! {
