@@ -4,7 +4,7 @@ mod support;
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use qmp_testing::{MonitorThread, wait_for};
@@ -135,6 +135,32 @@ fn key_that_needs_a_restart_is_reported() {
     hub.signal("HUP");
     hub.wait_for("`findings` differs, and takes effect when the hub is restarted");
     assert_eq!(hub.interrupt(), Some(0));
+}
+
+/// A reload must not wait for a writer of the FIFO: signals would not be handled.
+#[test]
+fn configuration_that_is_a_fifo_is_refused_and_signals_still_stop_the_hub() {
+    let home = directory();
+    let home = home.path();
+    let _vm = MonitorThread::start(home.join("web1.sock"));
+    configure(home, &["web1"], "");
+    let _manager = Manager::start(home);
+    let mut hub = serve(home);
+    hub.wait_for("web1: attached");
+    let path = home.join("hub.toml");
+    std::fs::remove_file(&path).expect("removed");
+    assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
+    hub.signal("HUP");
+    let refused = hub.wait_for("cannot read the configuration");
+    assert!(refused.ends_with("hub.toml: it is a FIFO; write a regular file"), "{refused}");
+    hub.wait_for("nothing was reloaded");
+    hub.signal("TERM");
+    assert_eq!(hub.end().code(), Some(0));
+
+    let RunResult { code, stderr, .. } =
+        run(home, &["serve", "--check-config", "--config", path.to_str().expect("text")]);
+    assert!(stderr.ends_with("hub.toml: it is a FIFO; write a regular file\n"), "{stderr}");
+    assert_eq!(code, Some(2));
 }
 
 #[test]

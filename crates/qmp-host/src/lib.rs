@@ -58,6 +58,6 @@ pub use open_files::{FILES_OF_A_SOCKET, HTTP_SPARE_MAX, OpenFiles, journal_conne
 pub use peer::{PeerCredentials, peer_credentials};
 #[cfg(feature = "net")]
 pub use socket_path::{SOCKET_PATH_MAX_BYTES, SocketPath, connect_unix};
-pub use text_file::read_text;
+pub use text_file::{open_regular, read_text};
 #[cfg(feature = "net")]
 pub use unix_socket::{SocketError, SocketFile, listen_unix, listen_unix_unlocked};

@@ -94,7 +94,7 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
         settings.warn(&SECRET_FILE, &warning);
     }
     if let Some(path) = &ca_file
-        && let Err(error) = std::fs::File::open(path)
+        && let Err(error) = qmp_host::open_regular(path)
     {
         settings.warn(&CA_FILE, &format!("{} cannot be read: {error}", path.display()));
     }

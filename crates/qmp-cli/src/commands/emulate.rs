@@ -1,8 +1,8 @@
 //! `qmp emulate`: an emulated machine.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use clap::Args;
 use qmp_client::Address;
@@ -166,7 +166,8 @@ pub fn read(script: &str) -> Result<Script, Failure> {
             .map(bundled::BundledScript::script)
             .ok_or_else(|| no_such_script(script));
     }
-    let text = qmp_host::read_text(Path::new(script), SCRIPT_MAX_BYTES)
+    let text = File::open(script)
+        .and_then(|file| qmp_host::read_text(file, SCRIPT_MAX_BYTES))
         .map_err(|error| Failure::usage(format_args!("cannot read the script {script}: {error}")))?;
     Script::parse(script, &text).map_err(|error| {
         let mut problems = error.problems.iter();

@@ -108,10 +108,10 @@ impl Serve {
             return Ok(output::print(&qmp_daemon::config_schema()).map(|()| Exit::Done)?);
         }
         if self.check_config {
-            return Ok(check::check(&self.configuration(None)?));
+            return Ok(check::check(&self.configuration(None).await?));
         }
         let demo = self.demo.map(Demo::start).transpose()?;
-        let config = self.configuration(demo.as_ref())?;
+        let config = self.configuration(demo.as_ref()).await?;
         // Closed until the start-up text is printed. A demo shows on the standard output what the log would have.
         let gate = log_format::start(terminal, if demo.is_some() { "warn" } else { "info" });
         config.file_warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -151,7 +151,7 @@ impl Serve {
         };
         let ended = tokio::select! {
             () = stop.recv() => Ok(()),
-            over = service.run(&hub, || self.configuration(demo.as_ref())) => over,
+            over = service.run(&hub, async || self.configuration(demo.as_ref()).await) => over,
             shown = shown => shown,
             never = attaching::show(&hub, terminal) => match never {},
         };
@@ -159,9 +159,12 @@ impl Serve {
         ended.map(|()| Exit::Done)
     }
 
-    fn configuration(&self, demo: Option<&Demo>) -> Result<DaemonConfig, Failure> {
-        let file =
-            self.config.as_deref().map(ConfigFile::read).transpose().map_err(|error| self.wrong(&error))?;
+    /// Reads and assembles the configuration. The file may be on a disk that does not answer, so that a separate thread
+    /// reads it, while this one handles signals.
+    async fn configuration(&self, demo: Option<&Demo>) -> Result<DaemonConfig, Failure> {
+        let path = self.config.clone();
+        let file = qmp_host::blocking(move || path.as_deref().map(ConfigFile::read).transpose()).await;
+        let file = file.map_err(|error| self.wrong(&error))?;
         let paths_of_user = DefaultPaths::of_this_user();
         let command_line = CommandLine {
             attach: self.attach.iter().cloned().chain(demo.map(Demo::attach).unwrap_or_default()).collect(),

@@ -59,7 +59,8 @@ impl ConfigFile {
     ///
     /// [`ConfigError::Read`] if it cannot be read, [`ConfigError::Wrong`] with all its problems.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = qmp_host::read_text(path, CONFIG_MAX_BYTES)
+        let text = qmp_host::open_regular(path)
+            .and_then(|file| qmp_host::read_text(file, CONFIG_MAX_BYTES))
             .map_err(|error| ConfigError::Read { path: path.into(), error })?;
         Self::parse(&text, path)
     }
@@ -339,7 +340,7 @@ mod tests {
         let error = ConfigFile::read(Path::new("/nonexistent/hub.toml")).expect_err("missing").to_string();
         assert!(error.starts_with("cannot read the configuration /nonexistent/hub.toml: "), "{error}");
         let error = ConfigFile::read(Path::new("/dev/zero")).expect_err("endless").to_string();
-        assert!(error.contains("/dev/zero: it has more than "), "{error}");
+        assert!(error.contains("/dev/zero: it is a device; write a regular file"), "{error}");
     }
 
     fn problems(text: &str) -> String {

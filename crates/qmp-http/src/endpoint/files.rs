@@ -1,6 +1,5 @@
 //! Reading files that hold secrets.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -103,7 +102,7 @@ pub(super) enum Secrecy {
 /// Reads the file at `path`, after checks of its length and permissions.
 pub(super) fn read(path: &Path, what: &'static str, secrecy: Secrecy) -> Result<Vec<u8>, KeyFileError> {
     let failed = |error| KeyFileError::Read { what, path: path.into(), error };
-    let file = File::open(path).map_err(failed)?;
+    let file = qmp_host::open_regular(path).map_err(failed)?;
     let found = file.metadata().map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(KEY_FILE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -1,5 +1,6 @@
 //! The connection to a receiver, kept between requests.
 
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,9 +177,8 @@ fn client_config(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, String> 
         Some(path) => {
             let shown = path.display();
             let unreadable = |error: String| format!("cannot read the certificates in {shown}: {error}");
-            let found = rustls::pki_types::CertificateDer::pem_file_iter(&path)
-                .map_err(|error| unreadable(error.to_string()))?;
-            for certificate in found {
+            let file = qmp_host::open_regular(&path).map_err(|error| unreadable(error.to_string()))?;
+            for certificate in rustls::pki_types::CertificateDer::pem_reader_iter(BufReader::new(file)) {
                 let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
                 roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
             }

@@ -2,7 +2,6 @@
 //!
 //! The secret is in a file: `whsec_` and base64, or any other text, which is used as it is.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -21,7 +20,7 @@ const SECRET_PREFIX: &str = "whsec_";
 pub(super) fn secret(path: &Path) -> Result<Vec<u8>, String> {
     let shown = path.display();
     let mut text = String::new();
-    File::open(path)
+    qmp_host::open_regular(path)
         .and_then(|file| file.take(SECRET_MAX_BYTES + 1).read_to_string(&mut text))
         .map_err(|error| format!("cannot read the secret in {shown}: {error}"))?;
     let text = text.trim();

@@ -77,7 +77,7 @@ impl Service {
     pub async fn run(
         mut self,
         hub: &Daemon,
-        configuration: impl Fn() -> Result<DaemonConfig, Failure>,
+        configuration: impl AsyncFn() -> Result<DaemonConfig, Failure>,
     ) -> Result<(), Failure> {
         self.reported = self.status(hub);
         self.notify.ready(&self.reported);
@@ -91,7 +91,7 @@ impl Service {
                 hangup = self.hangup.recv() => match hangup {
                     // The system sends SIGHUP also when a terminal is closed.
                     Some(()) if has_terminal && !std::io::stderr().is_terminal() => return Ok(()),
-                    Some(()) => self.reload(hub, configuration()).await,
+                    Some(()) => self.reload(hub, configuration().await).await,
                     // No further signals; the hub continues.
                     None => std::future::pending().await,
                 },
