@@ -22,6 +22,8 @@ pub type TomlKey<'t> = Spanned<Cow<'t, str>>;
 pub struct Document<'t> {
     text: &'t str,
     path: &'t Path,
+    /// The first byte of each line after the first. Each problem, each warning and each name of a VM needs its line.
+    line_starts: Box<[usize]>,
     /// Errors; the document must not be used if there are any.
     pub problems: Vec<Problem>,
     /// Values that look wrong and may be right.
@@ -32,7 +34,8 @@ impl<'t> Document<'t> {
     /// Creates a document of `text`, which was read from `path`.
     #[must_use]
     pub fn new(text: &'t str, path: &'t Path) -> Self {
-        Self { text, path, problems: Vec::new(), warnings: Vec::new() }
+        let line_starts = text.match_indices('\n').map(|(newline, _)| newline + 1).collect();
+        Self { text, path, line_starts, problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// The top-level keys; `None`, with problems, if the text is not TOML.
@@ -134,8 +137,7 @@ impl<'t> Document<'t> {
     /// The line in which a span begins.
     #[must_use]
     pub fn location(&self, span: &Range<usize>) -> Location {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + self.line_starts.partition_point(|line_start| *line_start <= span.start);
         Location { path: self.path.into(), line }
     }
 }

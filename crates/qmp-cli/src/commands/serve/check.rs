@@ -31,19 +31,15 @@ fn summary(config: &DaemonConfig) -> String {
         line("findings", "are not recorded".into());
     }
     line("silence", silence(config.silent_after));
-    let mut relays = 0;
-    for (index, (name, address)) in config.attach.iter().enumerate() {
-        let of_vm: Vec<_> = config.relays.iter().filter(|(of, _)| of == name).collect();
-        relays += of_vm.len();
-        if index < LISTED_MAX {
-            let own = config.silent_after_of.get(name).map(|own| format!("  (silence {})", silence(*own)));
-            line("vm", format!("{name}  {address}{}", own.unwrap_or_default()));
-            of_vm.iter().for_each(|(_, relay)| line("  relay", format!("  {}", relay.path.display())));
-        }
+    for (name, address) in config.attach.iter().take(LISTED_MAX) {
+        let own = config.silent_after_of.get(name).map(|own| format!("  (silence {})", silence(*own)));
+        line("vm", format!("{name}  {address}{}", own.unwrap_or_default()));
+        let of_vm = config.relays.iter().filter(|(of, _)| of == name);
+        of_vm.for_each(|(_, relay)| line("  relay", format!("  {}", relay.path.display())));
     }
     config.discover.iter().for_each(|rule| line("discovers", rule.to_string()));
     config.rules.iter().for_each(|rule| line("rule", format!("{}  {}", rule.name(), rule.description())));
-    let (vms, relays) = (counted(config.attach.len(), "VM"), counted(relays, "relay"));
+    let (vms, relays) = (counted(config.attach.len(), "VM"), counted(config.relays.len(), "relay"));
     text + &format!("  {vms}, {relays}, {}\n", counted(config.rules.len(), "rule"))
 }
 
