@@ -69,7 +69,7 @@ use qmp_journal::JournalOptions;
 use qmp_sinks::RuleConfig;
 pub use reference::config_reference;
 
-use file::ConfiguredVm;
+use file::{ConfiguredVm, Located};
 
 /// The whole configuration of [`Daemon::start`](crate::Daemon::start).
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ impl DaemonConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Wrong`] if the name of a VM or the path of a relay is used twice, in the file or the command line.
+    /// [`ConfigError::Wrong`] if the name of a VM, an address or a file is used twice, in the file or the command line.
     pub fn assemble(file: Option<ConfigFile>, command_line: CommandLine) -> Result<Self, ConfigError> {
         let file = file.unwrap_or_default();
         let mut problems = Vec::new();
@@ -161,7 +161,14 @@ impl DaemonConfig {
                 }
             }
         }
-        let relays = file::relays(&file, &attach, command_line.relay.as_deref(), &mut problems);
+        let http = [command_line.http.into_iter().map(Located::nowhere).collect(), file.http.clone()];
+        let http = http.into_iter().find(|http| !http.is_empty());
+        let http = http.unwrap_or_else(|| vec![Located::nowhere(command_line.default_http)]);
+        let journal = command_line.journal.or_else(|| file.journal.clone());
+        let journal = journal.unwrap_or(command_line.default_journal);
+        let relays = file.relays(&attach, command_line.relay.as_deref());
+        problems.extend(file.uses(&attach, &http, &relays, Some(&journal)).conflicts());
+        file::sort_by_line(&mut problems);
         if !problems.is_empty() {
             return Err(ConfigError::Wrong { problems, warnings: file.warnings });
         }
@@ -177,15 +184,14 @@ impl DaemonConfig {
         let origins = from_file.chain(from_command_line).collect();
         let own = |vm: &ConfiguredVm| Some((vm.name.clone(), vm.silent_after?));
         let silent_after_of = file.vms.iter().filter_map(own).collect();
-        let http = [command_line.http, file.http].into_iter().find(|http| !http.is_empty());
         Ok(Self {
             attach: file.vms.into_iter().map(|vm| (vm.name, vm.address)).chain(attach).collect(),
             origins,
-            journal: command_line.journal.or(file.journal).unwrap_or(command_line.default_journal),
+            journal,
             journal_options: JournalOptions { retention: file.retention, ..JournalOptions::default() },
-            http: http.unwrap_or_else(|| vec![command_line.default_http]),
+            http: http.into_iter().map(|endpoint| endpoint.value).collect(),
             findings: file.findings.unwrap_or(true),
-            relays,
+            relays: relays.into_iter().map(|(name, relay)| (name, relay.value)).collect(),
             discover,
             silent_after: file.silent_after.unwrap_or_default(),
             silent_after_of,

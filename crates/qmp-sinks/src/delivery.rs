@@ -1,6 +1,7 @@
 //! Deliveries: the interface between rules and sinks.
 
 use std::fmt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,11 @@ pub trait RuleAction: fmt::Debug + Send + Sync {
 
     /// The receiver, for people. Contains no secret.
     fn target(&self) -> String;
+
+    /// The file that the sink writes, if it writes one.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
 
     /// How often a record is offered to a receiver that refuses it, at least once.
     fn attempts(&self) -> u32 {

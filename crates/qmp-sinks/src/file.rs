@@ -116,6 +116,10 @@ impl RuleAction for File {
     fn target(&self) -> String {
         self.path.display().to_string()
     }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
 }
 
 impl Sink for FileSink {

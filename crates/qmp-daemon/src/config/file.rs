@@ -1,6 +1,8 @@
 //! The configuration file, read key by key so that each problem has its line.
 
 mod values;
+mod located;
+mod conflicts;
 mod unique_names;
 mod relay;
 mod discover;
@@ -8,7 +10,6 @@ mod http;
 mod retention;
 mod rule;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use qmp_client::Address;
@@ -24,6 +25,8 @@ use toml::de::DeValue;
 
 use super::error::ConfigError;
 use super::schema;
+use conflicts::Uses;
+pub(super) use located::Located;
 use unique_names::unique_names;
 
 /// The longest configuration file, in bytes: 10,000 `[[vm]]` tables have 700 kB.
@@ -34,12 +37,14 @@ const CONFIG_MAX_BYTES: u64 = 4 << 20;
 pub struct ConfigFile {
     pub(super) vms: Vec<ConfiguredVm>,
     pub(super) journal: Option<PathBuf>,
-    pub(super) http: Vec<HttpEndpoint>,
+    pub(super) http: Vec<Located<HttpEndpoint>>,
     pub(super) findings: Option<bool>,
     pub(super) silent_after: Option<SilentAfter>,
     pub(super) discover: Vec<DiscoveryRule>,
     pub(super) retention: Retention,
     pub(super) rules: Vec<RuleConfig>,
+    /// The line of the action of each rule.
+    pub(super) rule_locations: Vec<Location>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -47,9 +52,11 @@ pub struct ConfigFile {
 pub(super) struct ConfiguredVm {
     pub(super) name: VmName,
     pub(super) address: Address,
-    pub(super) relays: Vec<RelayConfig>,
+    pub(super) relays: Vec<Located<RelayConfig>>,
     pub(super) silent_after: Option<SilentAfter>,
+    /// The line of the name.
     pub(super) location: Location,
+    pub(super) address_location: Location,
 }
 
 impl ConfigFile {
@@ -75,16 +82,47 @@ impl ConfigFile {
         let mut file = read_file(&mut document);
         let Document { mut problems, warnings, .. } = document;
         file.warnings = warnings;
-        // Without other problems, this is checked together with the relays of the command line.
+        // Without other problems, this is checked together with the command line.
         if !problems.is_empty() {
-            relays(&file, &[], None, &mut problems);
+            let relays = file.relays(&[], None);
+            problems.extend(file.uses(&[], &file.http, &relays, file.journal.as_deref()).conflicts());
         }
         // The parser sorts the keys of a table by name.
-        problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
+        sort_by_line(&mut problems);
         if problems.is_empty() {
             return Ok(file);
         }
         Err(ConfigError::Wrong { problems, warnings: file.warnings })
+    }
+
+    /// The relays of the file and the command line.
+    pub(super) fn relays(
+        &self,
+        attach: &[(VmName, Address)],
+        directory: Option<&Path>,
+    ) -> Vec<(VmName, Located<RelayConfig>)> {
+        let from_file =
+            self.vms.iter().flat_map(|vm| vm.relays.iter().map(|relay| (vm.name.clone(), relay.clone())));
+        let names = self.vms.iter().map(|vm| &vm.name).chain(attach.iter().map(|(name, _)| name));
+        let from_directory = directory.into_iter().flat_map(|directory| {
+            let relay = |name: &VmName| RelayConfig::new(directory.join(format!("{name}.qmp")));
+            names.clone().map(move |name| (name.clone(), Located::nowhere(relay(name))))
+        });
+        from_file.chain(from_directory).collect()
+    }
+
+    /// The addresses and files of the file and the command line.
+    pub(super) fn uses<'c>(
+        &'c self,
+        attach: &'c [(VmName, Address)],
+        http: &'c [Located<HttpEndpoint>],
+        relays: &'c [(VmName, Located<RelayConfig>)],
+        journal: Option<&'c Path>,
+    ) -> Uses<'c> {
+        let from_file = self.vms.iter().map(|vm| (&vm.name, &vm.address, Some(&vm.address_location)));
+        let from_command_line = attach.iter().map(|(name, address)| (name, address, None));
+        let rules = self.rules.iter().zip(&self.rule_locations).collect();
+        Uses { http, vms: from_file.chain(from_command_line).collect(), relays, journal, rules }
     }
 
     /// The rules, in the order of the file.
@@ -100,10 +138,16 @@ impl ConfigFile {
     }
 }
 
+pub(super) fn sort_by_line(problems: &mut [Problem]) {
+    problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
+}
+
 fn read_file(document: &mut Document<'_>) -> ConfigFile {
     let Some(table) = document.top() else { return ConfigFile::default() };
     let mut settings = Settings { document, table: table.get_ref(), schema: &schema::HUB };
     settings.refuse_unknown();
+    let rules = read(&mut settings, &schema::RULES, rule::rules);
+    let (rules, rule_locations) = rules.into_iter().unzip();
     ConfigFile {
         journal: values::path(&mut settings, &schema::JOURNAL),
         http: read(&mut settings, &schema::HTTP, http::http),
@@ -112,7 +156,8 @@ fn read_file(document: &mut Document<'_>) -> ConfigFile {
         retention: read(&mut settings, &schema::RETENTION, retention::retention).unwrap_or_default(),
         vms: read(&mut settings, &schema::VMS, vms),
         discover: read(&mut settings, &schema::DISCOVER, discover::discover),
-        rules: read(&mut settings, &schema::RULES, rule::rules),
+        rules,
+        rule_locations,
         warnings: Vec::new(),
     }
 }
@@ -161,38 +206,15 @@ fn vm<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Configur
             }
         }
     }
-    let location = settings.get(&schema::VM_NAME).map(|name| settings.document.location(&name.span()));
-    Some(ConfiguredVm { name: name?, address: address?, relays, silent_after, location: location? })
-}
-
-/// The relays of the file and the command line.
-pub(super) fn relays(
-    file: &ConfigFile,
-    attach: &[(VmName, Address)],
-    directory: Option<&Path>,
-    problems: &mut Vec<Problem>,
-) -> Vec<(VmName, RelayConfig)> {
-    let from_file = file.vms.iter().flat_map(|vm| {
-        vm.relays.iter().map(|relay| (vm.name.clone(), relay.clone(), Some(vm.location.clone())))
-    });
-    let names = file.vms.iter().map(|vm| &vm.name).chain(attach.iter().map(|(name, _)| name));
-    let from_directory = directory.into_iter().flat_map(|directory| {
-        let relay = |name: &VmName| RelayConfig::new(directory.join(format!("{name}.qmp")));
-        names.clone().map(move |name| (name.clone(), relay(name), None))
-    });
-    let mut paths = HashSet::new();
-    let mut relays = Vec::new();
-    for (name, relay, place) in from_file.chain(from_directory) {
-        if paths.insert(relay.path.clone()) {
-            relays.push((name, relay));
-        } else {
-            let path = relay.path.display();
-            let message =
-                format!("the relay {path} of {name} is configured twice; each relay needs a unique path");
-            problems.push(Problem { location: place, message: message.into() });
-        }
-    }
-    relays
+    let location = |key: &KeySchema| settings.get(key).map(|value| settings.document.location(&value.span()));
+    Some(ConfiguredVm {
+        name: name?,
+        address: address?,
+        relays,
+        silent_after,
+        location: location(&schema::VM_NAME)?,
+        address_location: location(&schema::VM_ADDRESS)?,
+    })
 }
 
 /// The path of a unix socket's address.
@@ -309,7 +331,7 @@ mod tests {
                 "relays beside another problem",
                 "jurnal = 1\n[[vm]]\nname = 'a'\naddress = '/a'\nrelay = '/r'\n[[vm]]\nname = 'b'\naddress = '/b'\nrelay = '/r'",
                 "hub.toml:1: unknown key \"jurnal\"; did you mean \"journal\"?|\
-                 hub.toml:7: the relay /r of b is configured twice; each relay needs a unique path",
+                 hub.toml:9: the relay /r of b is configured twice; each relay needs a unique path",
             ),
             (
                 "bad http",

@@ -119,7 +119,8 @@ fn with_options(
 
 fn relays(settings: &mut Settings<'_, '_>) -> Vec<RelayConfig> {
     let Some(value) = settings.get(&keys::RELAY) else { return Vec::new() };
-    let relays = relay::relays(settings.document, value);
+    let relays = relay::relays(settings.document, value).into_iter().map(|relay| relay.value);
+    let relays: Vec<RelayConfig> = relays.collect();
     if relays.iter().any(|relay| !relay.path.to_string_lossy().contains("{name}")) {
         settings.problem(&keys::RELAY, "each VM needs its own relay; put {name} into the path");
     }

@@ -6,6 +6,7 @@ use qmp_http::{HttpAddress, HttpEndpoint, TlsFiles};
 use qmp_settings::{Document, Settings, TomlValue};
 use toml::de::DeValue;
 
+use super::located::Located;
 use super::values;
 use crate::config::schema;
 use crate::config::schema::http as keys;
@@ -20,14 +21,24 @@ struct Table {
 }
 
 /// Reads the value of `http`.
-pub(super) fn http<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<HttpEndpoint> {
+pub(super) fn http<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<Located<HttpEndpoint>> {
     match value.get_ref() {
         DeValue::Array(endpoints) => endpoints
             .iter()
-            .filter_map(|value| endpoint(document, value, "an address, or a table with an address,"))
+            .filter_map(|value| located(document, value, "an address, or a table with an address,"))
             .collect(),
-        _ => endpoint(document, value, schema::HTTP.expected).into_iter().collect(),
+        _ => located(document, value, schema::HTTP.expected).into_iter().collect(),
     }
+}
+
+fn located<'t>(
+    document: &mut Document<'t>,
+    value: &TomlValue<'t>,
+    expected: &str,
+) -> Option<Located<HttpEndpoint>> {
+    let address = value.get_ref().get(keys::ADDRESS.name).unwrap_or(value);
+    let location = Some(document.location(&address.span()));
+    endpoint(document, value, expected).map(|value| Located { value, location })
 }
 
 fn endpoint<'t>(document: &mut Document<'t>, value: &TomlValue<'t>, expected: &str) -> Option<HttpEndpoint> {
@@ -144,7 +155,7 @@ mod tests {
     fn read(text: &str) -> String {
         match ConfigFile::parse(text, Path::new("hub.toml")) {
             Err(error) => error.to_string(),
-            Ok(file) => file.http.iter().map(shown).collect::<Vec<_>>().join("|"),
+            Ok(file) => file.http.iter().map(|endpoint| shown(&endpoint.value)).collect::<Vec<_>>().join("|"),
         }
     }
 

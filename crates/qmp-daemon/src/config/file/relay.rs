@@ -7,15 +7,22 @@ use qmp_settings::schema::KeySchema;
 use qmp_settings::{Document, Settings, TomlValue};
 use toml::de::DeValue;
 
+use super::located::Located;
 use super::values;
 use crate::config::schema::relay as keys;
 
 /// Reads the value of `relay`.
-pub(super) fn relays<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<RelayConfig> {
+pub(super) fn relays<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<Located<RelayConfig>> {
     match value.get_ref() {
-        DeValue::Array(relays) => relays.iter().filter_map(|value| relay(document, value)).collect(),
-        _ => relay(document, value).into_iter().collect(),
+        DeValue::Array(relays) => relays.iter().filter_map(|value| located(document, value)).collect(),
+        _ => located(document, value).into_iter().collect(),
     }
+}
+
+fn located<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Located<RelayConfig>> {
+    let path = value.get_ref().get(keys::PATH.name).unwrap_or(value);
+    let location = Some(document.location(&path.span()));
+    relay(document, value).map(|value| Located { value, location })
 }
 
 fn relay<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<RelayConfig> {
@@ -147,7 +154,9 @@ mod tests {
         let text = format!("[[vm]]\nname = 'a'\naddress = '/a'\n{text}");
         match ConfigFile::parse(&text, Path::new("hub.toml")) {
             Err(error) => error.to_string(),
-            Ok(file) => file.vms[0].relays.iter().map(shown).collect::<Vec<_>>().join("|"),
+            Ok(file) => {
+                file.vms[0].relays.iter().map(|relay| shown(&relay.value)).collect::<Vec<_>>().join("|")
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use qmp_hub::conditions::RecordSelection;
 use qmp_journal::{Globs, RecordKind, WherePath};
 use qmp_settings::schema::KeySchema;
 use qmp_settings::suggest::nearest;
-use qmp_settings::{Document, Settings, TomlKey, TomlValue};
+use qmp_settings::{Document, Location, Settings, TomlKey, TomlValue};
 use qmp_sinks::{DeliveryLimit, KINDS, RuleConfig, Selection, SinkKind};
 use toml::de::{DeTable, DeValue};
 
@@ -17,8 +17,8 @@ use crate::config::schema::rule as keys;
 /// The longest name of a rule, in bytes: the name is a label of metrics.
 const RULE_NAME_MAX_BYTES: usize = 64;
 
-/// Reads all tables.
-pub(super) fn rules<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<RuleConfig> {
+/// Reads all tables, each with the line of its action.
+pub(super) fn rules<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<(RuleConfig, Location)> {
     let DeValue::Array(tables) = value.get_ref() else {
         document.problem(&value.span(), "a rule is written as [[rule]], in double brackets");
         return Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn rules<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> V
     tables.iter().filter_map(|table| rule(document, table)).collect()
 }
 
-fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<RuleConfig> {
+fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<(RuleConfig, Location)> {
     let DeValue::Table(table) = value.get_ref() else {
         document.problem(&value.span(), "a rule is a table with a name and an action");
         return None;
@@ -56,11 +56,13 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<RuleCo
         }
     };
     let action = kind.and_then(|kind| (kind.read)(&mut settings));
+    let place = kind.and_then(|kind| settings.get(kind.variant.key));
+    let location = settings.document.location(&place.unwrap_or(value).span());
     if document.problems.len() > problems_before {
         return None;
     }
     let (name, action, kind) = (name?, action?, kind?.key());
-    Some(RuleConfig { name, selection, at_most, from_start, kind, action, text })
+    Some((RuleConfig { name, selection, at_most, from_start, kind, action, text }, location))
 }
 
 /// The kind of the one action of a rule.
