@@ -38,6 +38,16 @@ pub enum HttpAddressError {
         /// The text that was parsed.
         address: Box<str>,
     },
+    /// The address has an option as in an address of QEMU.
+    #[error(
+        "{address:?} has the option \"{option}\", which is for monitors of QEMU; the hub always listens, so leave it out"
+    )]
+    HasOption {
+        /// The text that was parsed.
+        address: Box<str>,
+        /// The first option.
+        option: Box<str>,
+    },
 }
 
 impl HttpAddress {
@@ -70,6 +80,9 @@ impl FromStr for HttpAddress {
 
     fn from_str(text: &str) -> Result<Self, HttpAddressError> {
         let unreadable = || HttpAddressError::Unreadable { address: text.into() };
+        if let Some(option) = text.split(',').skip(1).find(|part| is_option(part)) {
+            return Err(HttpAddressError::HasOption { address: text.into(), option: option.into() });
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(unreadable()) } else { Ok(Self::Unix(path.into())) };
         }
@@ -80,6 +93,12 @@ impl FromStr for HttpAddress {
         // `http://…` and other URLs contain a slash too, and would make a directory of that name.
         if text.contains("://") { Err(unreadable()) } else { Ok(Self::Unix(text.into())) }
     }
+}
+
+/// Whether a part after a comma is an option of QEMU's sockets. Another comma belongs to the path.
+fn is_option(part: &str) -> bool {
+    let name = part.split_once('=').map_or(part, |(name, _)| name);
+    ["server", "wait", "nowait", "reconnect", "reconnect-ms", "abstract", "path"].contains(&name)
 }
 
 fn read_tcp(text: &str) -> Option<Result<SocketAddr, HttpAddressError>> {
@@ -111,11 +130,12 @@ mod tests {
     #[test]
     fn valid_address_is_read_and_shown() {
         //  text                        shown                       local
-        let cases: [(&str, &str, bool); 12] = [
+        let cases: [(&str, &str, bool); 13] = [
             ("unix:/run/hub.sock", "unix:/run/hub.sock", true),
             ("unix:hub.sock", "unix:hub.sock", true),
             ("/run/hub.sock", "unix:/run/hub.sock", true),
             ("./hub.sock", "unix:./hub.sock", true),
+            ("/run/hub,1.sock", "unix:/run/hub,1.sock", true),
             ("tcp:127.0.0.1:80", "tcp:127.0.0.1:80", true),
             ("127.1.2.3:80", "tcp:127.1.2.3:80", true),
             ("[::1]:0", "tcp:[::1]:0", true),
@@ -135,7 +155,7 @@ mod tests {
 
     #[test]
     fn invalid_address_is_refused() {
-        let cases: [(&str, &str); 8] = [
+        let cases: [(&str, &str); 11] = [
             ("tcp:example.org:80", "names no interface"),
             ("*:80", "names no interface"),
             (":80", "names no interface"),
@@ -143,6 +163,9 @@ mod tests {
             ("127.0.0.1", "no address"),
             ("127.0.0.1:99999", "no address"),
             ("http://127.0.0.1:80", "no address"),
+            ("unix:/run/hub.sock,server=on", "the option \"server=on\""),
+            ("/run/hub.sock,server,nowait", "the option \"server\""),
+            ("tcp:127.0.0.1:80,server=on,wait=off", "the hub always listens, so leave it out"),
             ("", "no address"),
         ];
         for (text, because) in cases {
