@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use qmp_events::{Release, catalogue as all, describe};
 
 use super::error::ApiError;
+use super::query::refuse_repeated;
 
 pub(super) async fn catalogue(Query(parameters): Query<Vec<(String, String)>>) -> Result<Response, ApiError> {
     let mut release = None;
@@ -16,6 +17,7 @@ pub(super) async fn catalogue(Query(parameters): Query<Vec<(String, String)>>) -
         let read = value.parse::<Release>();
         release = Some(read.map_err(|error| ApiError::bad_request(format!("release={value}: {error}")))?);
     }
+    refuse_repeated(&parameters, &[])?;
     Ok(([(header::CONTENT_TYPE, "application/json")], json_list(release)).into_response())
 }
 

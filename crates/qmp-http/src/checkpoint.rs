@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::state::ApiState;
-use super::vm_path::VmPath;
+use super::vm_path::{VmPath, shortened};
 
 #[derive(Serialize)]
 pub(super) struct CheckpointBody {
@@ -28,6 +28,7 @@ pub(super) async fn checkpoint(
     let (reader, vm) = (api.reader.clone(), name.clone());
     let checkpoint = api.read(move || reader.checkpoint(&vm)).await;
     let checkpoint = checkpoint.map_err(|error| ApiError::journal(&error))?.ok_or_else(|| {
+        let name = shortened(&name);
         let desc = format!("the journal has no checkpoint of {name}: read its epoch from the beginning");
         ApiError::new(StatusCode::NOT_FOUND, "CheckpointNotFound", desc)
     })?;

@@ -5,32 +5,42 @@
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use qmp_history::Detail;
 use qmp_journal::{JournalError, Reader};
 use qmp_wire::{Epoch, Offset, Record, Seq};
 
 use super::error::ApiError;
+use super::query::{number, refuse_all};
 use super::state::ApiState;
+use super::vm_path::shortened;
 
 pub(super) async fn by_offset(
     State(api): State<ApiState>,
-    path: Result<Path<u64>, PathRejection>,
+    path: Result<Path<String>, PathRejection>,
+    Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Json<Detail>, ApiError> {
+    refuse_all(&parameters)?;
     let Path(offset) = path.map_err(|error| ApiError::bad_request(format!("the offset: {error}")))?;
+    let offset: u64 = number("offset", &offset)?;
     let missing = format!("there is no record {offset} in the journal, or it is kept no longer");
     respond(&api, missing, move |reader| reader.record(Offset(offset))).await
 }
 
 pub(super) async fn by_identity(
     State(api): State<ApiState>,
-    path: Result<Path<(String, u32, u64)>, PathRejection>,
+    path: Result<Path<(String, String, String)>, PathRejection>,
+    Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Json<Detail>, ApiError> {
+    refuse_all(&parameters)?;
     let Path((vm, epoch, seq)) =
         path.map_err(|error| ApiError::bad_request(format!("the record's address: {error}")))?;
-    let missing =
-        format!("there is no record {seq} of epoch {epoch} of {vm} in the journal, or it is kept no longer");
+    let (epoch, seq) = (number("epoch", &epoch)?, number("seq", &seq)?);
+    let shown = shortened(&vm);
+    let missing = format!(
+        "there is no record {seq} of epoch {epoch} of {shown} in the journal, or it is kept no longer"
+    );
     respond(&api, missing, move |reader| reader.find(&vm, Epoch(epoch), Seq(seq))).await
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 use super::auth::Principal;
 use super::error::ApiError;
 use super::execute_timeout;
-use super::vm_path::VmPath;
+use super::vm_path::{VmPath, shortened};
 use crate::state::ApiState;
 
 /// A request in QMP's form.
@@ -192,7 +192,7 @@ pub(super) fn no_such_vm(api: &ApiState, name: &str) -> ApiError {
         Some(near) => format!("did you mean {near}?"),
         None => known_vms(&names),
     };
-    ApiError::new(StatusCode::NOT_FOUND, "VmNotFound", format!("no VM {name:?} here; {advice}"))
+    ApiError::new(StatusCode::NOT_FOUND, "VmNotFound", format!("no VM {:?} here; {advice}", shortened(name)))
 }
 
 /// The most VMs that an error lists.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::ApiError;
+use super::query::refuse_repeated;
 
 /// How long the hub waits for a reply by default. Most commands take milliseconds; work of more than a minute runs as a
 /// job, or its client sets `timeout`.
@@ -20,6 +21,7 @@ pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<Duration>, 
         }
         timeout = seconds(value)?;
     }
+    refuse_repeated(parameters, &[])?;
     Ok(timeout)
 }
 

@@ -9,7 +9,7 @@ use qmp_journal::{Globs, Query, RecordKind, WherePath};
 use qmp_wire::{Offset, UnixMicros};
 
 use super::error::ApiError;
-use super::query::{glob, moment, number, parsed, unknown, within, yes_or_no};
+use super::query::{glob, moment, number, parsed, refuse_repeated, unknown, within, yes_or_no};
 
 /// How long a request may read records for a condition on their data, or in segments without a summary. The response then
 /// says up to which record it has counted.
@@ -50,6 +50,12 @@ const ENTRIES_MAX: usize = 1_000;
 
 /// The longest offset of a zone from UTC, in minutes.
 const ZONE_MAX_MINUTES: i64 = 14 * 60;
+
+/// The most digits of a time in microseconds, which reach the year 2286.
+const MICROS_MAX_DIGITS: usize = 16;
+
+/// Parameters that may have several values.
+const REPEATABLE: [&str; 6] = ["by", "vm", "event", "finding", "kind", "where"];
 
 type Parameters = [(String, String)];
 
@@ -114,6 +120,7 @@ pub(super) fn timeline(parameters: &Parameters, head: Offset) -> Result<Timeline
             }
         }
     }
+    refuse_repeated(parameters, &REPEATABLE)?;
     Ok(TimelineRequest { scope: filters.scope(head)?, ..request })
 }
 
@@ -137,6 +144,7 @@ pub(super) fn counts(parameters: &Parameters, head: Offset) -> Result<CountsRequ
             }
         }
     }
+    refuse_repeated(parameters, &REPEATABLE)?;
     if request.by.is_empty() {
         request.by.push(Facet::Event);
     }
@@ -170,6 +178,7 @@ pub(super) fn findings(parameters: &Parameters, head: Offset) -> Result<Findings
             name => return Err(unknown(name, &KNOWN)),
         }
     }
+    refuse_repeated(parameters, &REPEATABLE)?;
     let (vm, finding) = (globs(&vm)?, globs(&finding)?);
     Ok(FindingsRequest { vm, finding, after: after(last, head)?, ..request })
 }
@@ -190,6 +199,7 @@ pub(super) fn gaps(parameters: &Parameters, head: Offset) -> Result<GapsRequest,
             name => return Err(unknown(name, &KNOWN)),
         }
     }
+    refuse_repeated(parameters, &REPEATABLE)?;
     Ok(GapsRequest { vm: globs(&vm)?, after: after(last, head)?, ..request })
 }
 
@@ -204,10 +214,15 @@ fn globs(patterns: &[&str]) -> Result<Globs, ApiError> {
 /// A time: microseconds since the Unix epoch, or RFC 3339.
 fn instant(name: &str, value: &str) -> Result<UnixMicros, ApiError> {
     let digits = value.strip_prefix('-').unwrap_or(value);
-    let is_number = (1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    match value.parse().ok().filter(|_| is_number) {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return moment(name, value);
+    }
+    match value.parse().ok().filter(|_| digits.len() <= MICROS_MAX_DIGITS) {
         Some(micros) => Ok(UnixMicros(micros)),
-        None => moment(name, value),
+        None => Err(ApiError::bad_request(format!(
+            "{name}={value}: expected microseconds since 1970 in at most {MICROS_MAX_DIGITS} digits, or a timestamp such as \
+             2026-01-02T03:04:05Z"
+        ))),
     }
 }
 
@@ -308,12 +323,17 @@ mod tests {
 
     #[test]
     fn wrong_parameter_is_refused_with_advice() {
-        let cases: [(&str, &str, &str); 9] = [
+        let cases: [(&str, &str, &str); 10] = [
             ("lane", "1", "unknown parameter \"lane\"; did you mean lanes?"),
             ("buckets", "0", "buckets=0: expected a whole number from 1 to 4000"),
             ("lanes", "1001", "lanes=1001: expected a whole number from 0 to 1000"),
             ("sort", "size", "sort=size: expected name, trouble or activity"),
-            ("since", "12345678901234567", "since=12345678901234567: expected a timestamp"),
+            (
+                "since",
+                "12345678901234567",
+                "since=12345678901234567: expected microseconds since 1970 in at most 16 digits, or a timestamp",
+            ),
+            ("since", "-9223372036854775808", "since=-9223372036854775808: expected microseconds since 1970"),
             ("until", "yesterday", "until=yesterday: expected a timestamp"),
             ("after", "10", "after: 10: this journal ends at 9"),
             ("vm", "[a", "bad pattern \"[a\": "),
@@ -328,5 +348,19 @@ mod tests {
             assert!(counts(&owned(&[("zone", zone)]), Offset(9)).is_err(), "{zone}");
         }
         assert!(counts(&owned(&[("by", "colour")]), Offset(9)).is_err());
+    }
+
+    #[test]
+    fn repeated_parameter_that_takes_one_value_is_refused() {
+        let parameters = owned(&[("since", "1"), ("vm", "a"), ("vm", "b"), ("since", "2")]);
+        let refused = [
+            timeline(&parameters, Offset(9)).err(),
+            counts(&parameters, Offset(9)).err(),
+            findings(&parameters, Offset(9)).err(),
+            gaps(&parameters, Offset(9)).err(),
+        ];
+        for error in refused {
+            assert_eq!(error.expect("refused").desc, "since is given twice; it takes one value");
+        }
     }
 }

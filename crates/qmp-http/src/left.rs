@@ -10,6 +10,7 @@ use qmp_wire::{Body, UnixMicros};
 use serde::Deserialize;
 
 use crate::error::ApiError;
+use crate::query::refuse_repeated;
 use crate::state::ApiState;
 
 /// The most VMs that are listed, the latest first. Up to two epochs are read for each.
@@ -29,6 +30,8 @@ pub(super) struct LeftVm {
 
 /// Reads the parameter `left`: how many seconds ago the last epoch of a VM may have ended. Other parameters are ignored.
 pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<u32>, ApiError> {
+    let of_left = parameters.iter().filter(|(name, _)| name == "left");
+    refuse_repeated(&of_left.cloned().collect::<Vec<_>>(), &[])?;
     let mut seconds = None;
     for (_, value) in parameters.iter().filter(|(name, _)| name == "left") {
         let refused = |_| ApiError::bad_request(format!("left={value}: expected whole seconds from 0"));
@@ -105,6 +108,8 @@ mod tests {
             let read = read(&[("left".to_owned(), value.to_owned())]);
             assert_eq!(read.ok().flatten(), expected, "{value}");
         }
+        let twice = ["1", "2"].map(|value| ("left".to_owned(), value.to_owned()));
+        assert!(read(&twice).is_err(), "one value");
         assert_eq!(read(&[("other".to_owned(), "1".to_owned())]), Ok(None));
     }
 }

@@ -1,5 +1,6 @@
 //! The parameters of `GET /v1/records` and `GET /v1/events`, parsed into a query of the journal.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use jiff::fmt::temporal::Pieces;
@@ -47,6 +48,7 @@ impl RecordQuery {
                 _ => return Err(unknown(name, &NAMES)),
             }
         }
+        refuse_repeated(parameters, &["vm", "event", "kind", "where"])?;
         let refused = |error: qmp_journal::QueryError| ApiError::bad_request(error.to_string());
         request.query.vm = Globs::parse(vm).map_err(refused)?;
         request.query.event = Globs::parse(event).map_err(refused)?;
@@ -134,6 +136,27 @@ pub(super) fn yes_or_no(name: &str, value: &str) -> Result<bool, ApiError> {
     }
 }
 
+/// Refuses a second value of a parameter that is not `repeatable`: only one of both could have an effect.
+pub(super) fn refuse_repeated(parameters: &[(String, String)], repeatable: &[&str]) -> Result<(), ApiError> {
+    let mut seen = HashSet::new();
+    let mut single =
+        parameters.iter().map(|(name, _)| name.as_str()).filter(|name| !repeatable.contains(name));
+    match single.find(|name| !seen.insert(*name)) {
+        Some(name) => Err(ApiError::bad_request(format!("{name} is given twice; it takes one value"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses all parameters.
+pub(super) fn refuse_all(parameters: &[(String, String)]) -> Result<(), ApiError> {
+    match parameters.first() {
+        Some((name, _)) => {
+            Err(ApiError::bad_request(format!("unknown parameter {name:?}; this address takes none")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The error of a parameter that is none of `known`.
 pub(super) fn unknown(name: &str, known: &[&'static str]) -> ApiError {
     let advice = match nearest(name, known.iter().copied()) {
@@ -212,6 +235,15 @@ mod tests {
             let error = read(&[(name, value)]).expect_err(name);
             assert_eq!(error.status, 400, "{name}={value}");
             assert!(error.desc.starts_with(expected), "{name}={value}: {}", error.desc);
+        }
+    }
+
+    #[test]
+    fn repeated_parameter_that_takes_one_value_is_refused() {
+        let singles = [("after", "1"), ("since", "1970-01-01T00:00:01Z"), ("until", "1970-01-01T00:00:01Z")];
+        for single in singles.into_iter().chain([("last", "1"), ("follow", "true")]) {
+            let error = read(&[single, ("vm", "a"), single]).expect_err(single.0);
+            assert_eq!(error.desc, format!("{} is given twice; it takes one value", single.0));
         }
     }
 

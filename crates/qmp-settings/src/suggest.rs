@@ -6,12 +6,20 @@ use std::collections::BTreeSet;
 /// is ignored.
 pub fn nearest<'k>(word: &str, candidates: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();
+    let length = word.chars().count();
+    let candidates = candidates.into_iter().map(|candidate| {
+        let characters = candidate.chars().count();
+        (candidate, characters, characters.max(3) / 3)
+    });
     candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        // The distance is at least the difference of the lengths: a long word is not compared.
+        .filter(|(_, characters, distance_max)| characters.abs_diff(length) <= *distance_max)
+        .map(|(candidate, _, distance_max)| {
+            (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate, distance_max)
+        })
+        .filter(|(distance, _, distance_max)| distance <= distance_max)
+        .min_by_key(|(distance, ..)| *distance)
+        .map(|(_, candidate, _)| candidate)
 }
 
 /// A suggestion, or the known names. If there are more than `listed_max` of them, lists those that share a word with

@@ -185,7 +185,9 @@ async fn error_of_the_vm_is_200_and_error_of_the_hub_is_not() {
 async fn invalid_request_gets_an_error_with_advice() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &[])).await.expect("starts");
-    let cases: [(&str, u16, &str); 6] = [
+    let long = format!("/v1/vms/{}", "v".repeat(60_000));
+    let shown = format!("no VM \"{}…\" here; this hub follows none", "v".repeat(100));
+    let cases: [(&str, u16, &str); 11] = [
         (
             "/v1/record",
             404,
@@ -203,6 +205,11 @@ async fn invalid_request_gets_an_error_with_advice() {
             400,
             "after: 18446744073709551615: this journal ends at 0, so the offset is from another journal; leave it out",
         ),
+        ("/v1/catalogue?release=7.2&release=8.0", 400, "release is given twice; it takes one value"),
+        ("/v1/records/1?x=1", 400, "unknown parameter \"x\"; this address takes none"),
+        ("/v1/records/-1", 400, "offset=-1: expected a whole number from 0"),
+        ("/v1/vms/a/records/1/x", 400, "seq=x: expected a whole number from 0"),
+        (&long, 404, &shown),
         ("/v1/records?after=x", 400, "after=x: expected a whole number from 0"),
         (
             "/v1/vms/vm1/execute",
