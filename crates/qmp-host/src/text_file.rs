@@ -40,7 +40,11 @@ pub fn read_text(file: File, limit_bytes: u64) -> io::Result<String> {
         let error = format!("it has more than {limit_bytes} bytes; is it the right file?");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
     }
-    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line} has a byte that is not UTF-8"))
+    })
 }
 
 #[cfg(test)]
@@ -76,7 +80,9 @@ mod tests {
             let error = read(path, limit).expect_err("too long");
             assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{}", path.display());
         }
-        std::fs::write(&path, [0xff]).expect("writes");
-        assert_eq!(read(&path, 5).expect_err("no text").kind(), io::ErrorKind::InvalidData);
+        std::fs::write(&path, b"1\n\n\xc3\xa4\xff\n").expect("writes");
+        let error = read(&path, 20).expect_err("no text");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(error.to_string(), "line 3 has a byte that is not UTF-8");
     }
 }

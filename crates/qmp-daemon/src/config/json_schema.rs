@@ -1,7 +1,8 @@
 //! The JSON Schema of the configuration file, for editors (draft 2020-12).
 //!
 //! It refuses a file that has an unknown key, a value of another form, or keys that exclude each other. Conditions that
-//! need more than the file (whether a name is unique, a path absolute, a condition possible) are those of the reader.
+//! need more than the file (whether a name is unique, a path absolute, a condition possible) are those of the reader. The
+//! limits of a span or a size, which has many units, are in the description of the key.
 
 use std::collections::BTreeMap;
 
@@ -112,9 +113,13 @@ fn value_schema(form: &Form, definitions: &mut Definitions) -> Value {
             json!({ "anyOf": [{ "enum": names() }, { "type": "string", "minLength": 1 }] })
         }
         Form::Span { .. } => json!({ "type": "string", "pattern": span::pattern() }),
-        Form::Size { is_number, .. } => {
+        Form::Size { is_number, min_bytes } => {
             let text = json!({ "type": "string", "pattern": size::PATTERN });
-            if is_number { json!({ "anyOf": [text, { "type": "integer", "minimum": 0 }] }) } else { text }
+            if is_number {
+                json!({ "anyOf": [text, { "type": "integer", "minimum": min_bytes }] })
+            } else {
+                text
+            }
         }
         Form::Number { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Form::Mode => json!({ "anyOf": [

@@ -163,6 +163,7 @@ fn invalid_file_is_refused_by_both() {
         format!("{rule}file = '/f'\ntimeout = '3s'"),
         format!("{rule}file = '/f'\nat-most = '1 per 1h'"),
         format!("{rule}file = '/f'\nkeep = 3"),
+        format!("{rule}file = '/f'\nmax-size = 4095"),
         format!("{rule}file = '/f'\nevent = []"),
         format!("{rule}file = '/f'\nkind = 'evnt'"),
         format!("{rule}file = '/f'\nwhere = 'x'"),
@@ -176,6 +177,23 @@ fn invalid_file_is_refused_by_both() {
     ];
     for text in cases {
         assert_eq!(refused_by(&schema, &text), (true, true), "by the reader, by the schema: {text}");
+    }
+}
+
+/// The pattern of a span or a size accepts every unit; the limits are in words.
+#[test]
+fn limits_of_spans_and_sizes_are_in_descriptions() {
+    let schema = schema();
+    let cases = [
+        (&schema, "silent-after", "span from 1 s to 1 d"),
+        (&schema["$defs"]["vm"], "silent-after", "span from 1 s to 1 d"),
+        (&schema["$defs"]["retention"], "max-age", "span, at least 1 h"),
+        (&schema["$defs"]["retention"], "max-size", "size, at least 16 MiB"),
+        (&schema["$defs"]["rule"], "max-size", "size, at least 4 KiB"),
+    ];
+    for (table, key, limits) in cases {
+        let description = table["properties"][key]["description"].as_str().expect("a description");
+        assert!(description.contains(limits), "{key}: {description}");
     }
 }
 
