@@ -220,13 +220,14 @@ test("hub_that_restarts_is_followed_again_and_its_gap_is_shown", async () => {
   });
 });
 
-test("unix_socket_is_reached_through_a_forwarded_port", async () => {
+test("unix_socket_is_reached_through_a_forwarded_port", async (context) => {
   // As `ssh -L 8080:/run/qmp-events/hub.sock` forwards it.
   const forward = createServer((client) => {
     const socket = connect(hub.socket);
     client.pipe(socket).pipe(client);
     for (const end of [client, socket]) end.on("error", () => socket.destroy());
   });
+  context.after(() => forward.close());
   await new Promise<void>((resolve) => forward.listen(0, "127.0.0.1", resolve));
   const place = forward.address();
   const port = typeof place === "object" ? place?.port : 0;
@@ -235,7 +236,6 @@ test("unix_socket_is_reached_through_a_forwarded_port", async () => {
     await page.locator(".live.open").waitFor();
     await page.getByRole("heading", { name: "io-error" }).waitFor();
   });
-  forward.close();
 });
 
 const DESKTOP = { width: 1_280, height: 900 };

@@ -32,7 +32,7 @@ export async function visit(
     timezoneId: "UTC",
     ...contextOptions,
   });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(30_000);
   const page = await context.newPage();
   const complaints = listen(page);
   try {
