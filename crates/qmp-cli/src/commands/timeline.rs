@@ -26,7 +26,7 @@ use crate::window::{Window, WindowArgs};
 
 /// Draw the run states, gaps, findings and events of VMs over time
 ///
-/// --svg draws the lanes of the hub's page, for a report. --perfetto writes a trace for https://ui.perfetto.dev, which reads
+/// --svg draws the lanes of the hub's page, for a report. --perfetto writes a trace for ui.perfetto.dev, which reads
 /// the file in the browser: a group of tracks for each VM, with run states, gaps and findings as slices and events as instants.
 /// Without --since, the time begins with the first record of the journal; without --until, it ends now.
 ///
