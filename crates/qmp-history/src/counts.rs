@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use qmp_findings::FindingKind;
 use qmp_journal::{
-    Change, ChangeKind, JournalError, Reader, RecordCount, RecordKind, SummaryRead, SummaryVisitor,
-    VmSelection,
+    Change, ChangeKind, JournalError, Reader, RecordCount, RecordKind, SummaryVisitor, VmSelection,
 };
 use qmp_wire::{Offset, UnixMicros};
 use serde::Serialize;
 
+use crate::coverage::Coverage;
 use crate::interner::Interner;
 use crate::reading::{RequestedContent, read};
 use crate::selection::Selection;
@@ -80,34 +80,13 @@ pub struct CountsRequest {
 pub struct Counts {
     /// All records that match.
     pub total: u64,
-    /// The begin of the window.
-    pub since: i64,
-    /// The end of the window.
-    pub until: i64,
-    /// The length of a bucket.
-    pub bucket: i64,
-    /// The number of buckets.
-    pub buckets: u32,
-    /// The journal's own name.
-    pub journal: Option<Box<str>>,
-    /// The first offset that is kept.
-    pub first: u64,
-    /// The last offset in a sealed segment.
-    pub sealed: u64,
-    /// The last offset.
-    pub head: u64,
-    /// Whether the time ended before the window.
-    pub partial: bool,
-    /// The last record that was counted, if the time ended: ask for those after it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_to: Option<u64>,
+    /// The window, and how far the journal was read.
+    #[serde(flatten)]
+    pub coverage: Coverage,
     /// The names of each facet, those with the most records first; hours and weekdays in their order.
     pub by: BTreeMap<&'static str, Vec<FacetName>>,
     /// The names that are not listed.
     pub other: BTreeMap<&'static str, Other>,
-    /// Whether no further record can belong to the window.
-    #[serde(skip)]
-    pub is_closed: bool,
 }
 
 /// The records of one name.
@@ -152,26 +131,10 @@ pub fn counts(reader: &Reader, request: &CountsRequest, now: UnixMicros) -> Resu
     let counts = if needs_vms { selection.vm_selection() } else { VmSelection::None };
     let wanted = RequestedContent { together: !needs_vms, counts, changes };
     let mut visitor = CountVisitor::new(request, &selection, &window);
-    let SummaryRead { first, sealed, head, read_to, is_sealed } =
-        read(reader, scope, &window, &selection, wanted, &mut visitor)?;
+    let read = read(reader, scope, &window, &selection, wanted, &mut visitor)?;
     let total = visitor.total;
     let (by, other) = visitor.facets();
-    Ok(Counts {
-        total,
-        since: window.since,
-        until: window.until,
-        bucket: window.bucket,
-        buckets: window.buckets,
-        journal: reader.identity()?,
-        first: first.0,
-        sealed: sealed.0,
-        head: head.0,
-        partial: read_to.is_some(),
-        read_to: read_to.map(|read_to| read_to.0),
-        by,
-        other,
-        is_closed: is_sealed && read_to.is_none() && window.is_settled(now),
-    })
+    Ok(Counts { total, coverage: Coverage::of(reader, &window, &read, now)?, by, other })
 }
 
 /// The records of a name.

@@ -20,6 +20,7 @@ mod severity;
 mod words;
 mod interner;
 mod window;
+mod coverage;
 mod selection;
 mod intervals;
 mod fold;
@@ -33,6 +34,7 @@ mod gaps;
 mod detail;
 
 pub use counts::{Counts, CountsRequest, Facet, FacetName, Other, counts};
+pub use coverage::Coverage;
 pub use detail::{Detail, Neighbours, detail};
 pub use findings::{FindingEntry, Findings, FindingsRequest, findings};
 pub use gaps::{GapEntry, Gaps, GapsRequest, gaps};

@@ -3,12 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use qmp_journal::{
-    Change, EpochSpan, JournalError, Reader, RecordCount, SummaryRead, SummaryVisitor, VmSelection,
-};
+use qmp_journal::{Change, EpochSpan, JournalError, Reader, RecordCount, SummaryVisitor, VmSelection};
 use qmp_wire::{Body, DetachReason, Offset, UnixMicros};
 use serde::Serialize;
 
+use crate::coverage::Coverage;
 use crate::fold::{VmFold, Words};
 use crate::lanes::{BucketCounts, Lane, LaneVisitor, Tally};
 use crate::marks;
@@ -52,27 +51,9 @@ pub struct TimelineRequest {
 /// The lanes of a window.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Timeline {
-    /// The begin of the window.
-    pub since: i64,
-    /// The end of the window.
-    pub until: i64,
-    /// The length of a bucket.
-    pub bucket: i64,
-    /// The number of buckets.
-    pub buckets: u32,
-    /// The journal's own name.
-    pub journal: Option<Box<str>>,
-    /// The first offset that is kept.
-    pub first: u64,
-    /// The last offset in a sealed segment.
-    pub sealed: u64,
-    /// The last offset.
-    pub head: u64,
-    /// Whether the time ended before the window.
-    pub partial: bool,
-    /// The last record that was counted, if the time ended: ask for those after it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_to: Option<u64>,
+    /// The window, and how far the journal was read.
+    #[serde(flatten)]
+    pub coverage: Coverage,
     /// The severities, the most urgent first.
     pub severities: [&'static str; 5],
     /// The states, which lanes have by their index.
@@ -89,9 +70,6 @@ pub struct Timeline {
     pub next: Option<Box<str>>,
     /// The lanes.
     pub lanes: Vec<Lane>,
-    /// Whether no further record can belong to the window.
-    #[serde(skip)]
-    pub is_closed: bool,
 }
 
 impl TimelineRequest {
@@ -134,19 +112,9 @@ pub fn timeline(
     };
     let total = visitor.total.sparse();
     let (lanes, words) = visitor.lanes(lanes, marks);
-    let SummaryRead { first, sealed, head, read_to, is_sealed } = read;
     let Words { states, reasons, kinds } = words;
     Ok(Timeline {
-        since: window.since,
-        until: window.until,
-        bucket: window.bucket,
-        buckets: window.buckets,
-        journal: reader.identity()?,
-        first: first.0,
-        sealed: sealed.0,
-        head: head.0,
-        partial: read_to.is_some(),
-        read_to: read_to.map(|read_to| read_to.0),
+        coverage: Coverage::of(reader, &window, &read, now)?,
         severities: Severity::ALL.map(Severity::name),
         states: states.into_words(),
         reasons: reasons.into_words(),
@@ -155,7 +123,6 @@ pub fn timeline(
         lanes_total,
         next,
         lanes,
-        is_closed: is_sealed && read_to.is_none() && window.is_settled(now),
     })
 }
 

@@ -216,7 +216,7 @@ fn window_without_begin_has_records_received_before_the_first() {
         let scope = Scope { query, ..Scope::default() };
         let request = CountsRequest { scope, by: vec![Facet::Event], buckets: 30, top: 9, zone_micros: 0 };
         let counted = counts(&written.reader(), &request, UnixMicros(at(60))).expect("reads");
-        assert_eq!((counted.since, counted.total), (at(28), 4), "{segment_records}");
+        assert_eq!((counted.coverage.since, counted.total), (at(28), 4), "{segment_records}");
     }
 }
 
@@ -230,7 +230,7 @@ fn flap_shorter_than_a_bucket_is_not_dropped() {
     }
     written.append(&drafts);
     let year = read(&written.reader(), &request(BEGIN - 8_000 * HOUR, BEGIN + 700 * HOUR, 1_200));
-    assert_eq!(year.bucket, 435 * MINUTE);
+    assert_eq!(year.coverage.bucket, 435 * MINUTE);
     let drawn = states(&year, 0);
     assert_eq!(drawn.iter().map(|state| state.3 + 1).sum::<u32>(), 41, "{drawn:?}");
     assert!(drawn.len() <= 3, "{drawn:?}");
@@ -433,7 +433,7 @@ proptest! {
         (wide.scope.query.vm, wide.scope.query.event) = (glob(vm), glob(name));
         let narrow = TimelineRequest { buckets: wide.buckets * 4, ..wide.clone() };
         let (wide, narrow) = (read(&reader, &wide), read(&reader, &narrow));
-        prop_assert_eq!((wide.bucket, narrow.bucket), (MINUTE, MINUTE / 4));
+        prop_assert_eq!((wide.coverage.bucket, narrow.coverage.bucket), (MINUTE, MINUTE / 4));
         let query = Query { vm: glob(vm), event: glob(name), since: Some(UnixMicros(since)), until: Some(UnixMicros(until)), ..Query::default() };
         let matching: Vec<_> = records(&reader).into_iter().filter(|record| query.matches(record)).collect();
         let mut expected: BTreeMap<i64, u64> = BTreeMap::new();
@@ -443,7 +443,7 @@ proptest! {
         let by_minute = |timeline: &Timeline, counts: &qmp_history::BucketCounts| {
             let mut sums: BTreeMap<i64, u64> = BTreeMap::new();
             for (bucket, count) in counts.values().flatten() {
-                let minute = i64::from(*bucket) * timeline.bucket / MINUTE;
+                let minute = i64::from(*bucket) * timeline.coverage.bucket / MINUTE;
                 *sums.entry(minute).or_default() += u64::from(*count);
             }
             sums

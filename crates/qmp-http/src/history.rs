@@ -33,7 +33,7 @@ pub(super) async fn timeline(
     let request = history_query::timeline(&parameters, api.head())?;
     let memory = api.reads.memory.take(request.memory_bytes()).await;
     let _memory = memory.map_err(|error| ApiError::no_memory(&error))?;
-    let is_closed = |timeline: &Timeline| timeline.is_closed;
+    let is_closed = |timeline: &Timeline| timeline.coverage.is_closed;
     let held = held(&headers, &request.scope);
     answer(&api, held, is_closed, move |reader| qmp_history::timeline(reader, &request, clock::now())).await
 }
@@ -44,7 +44,7 @@ pub(super) async fn counts(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let request = history_query::counts(&parameters, api.head())?;
-    let is_closed = |counts: &Counts| counts.is_closed;
+    let is_closed = |counts: &Counts| counts.coverage.is_closed;
     let held = held(&headers, &request.scope);
     answer(&api, held, is_closed, move |reader| qmp_history::counts(reader, &request, clock::now())).await
 }
