@@ -65,7 +65,7 @@ type Conditions = BTreeMap<String, (BTreeMap<u8, (u64, String)>, BTreeSet<(u64, 
 
 /// The content of a window as it was read.
 #[derive(Debug, Default, PartialEq)]
-struct Found {
+struct WindowContent {
     counts: Counts,
     held: Conditions,
     spans: BTreeSet<(u64, String, i64, i64)>,
@@ -74,7 +74,7 @@ struct Found {
 struct Collect<'n> {
     names: &'n BTreeMap<u32, String>,
     precision: i64,
-    found: Found,
+    found: WindowContent,
 }
 
 impl SummaryVisitor for Collect<'_> {
@@ -94,7 +94,7 @@ impl SummaryVisitor for Collect<'_> {
     }
 }
 
-fn apply(found: &mut Found, vm: &str, offset: u64, Change { at, kind }: Change<'_>) {
+fn apply(found: &mut WindowContent, vm: &str, offset: u64, Change { at, kind }: Change<'_>) {
     let (tracks, open) = found.held.entry(vm.to_owned()).or_default();
     match kind {
         ChangeKind::Set { track, word } => drop(tracks.insert(track.number(), (offset, word.to_string()))),
@@ -111,8 +111,8 @@ fn apply(found: &mut Found, vm: &str, offset: u64, Change { at, kind }: Change<'
 }
 
 /// The content of a window by its records, one by one.
-fn naive(records: &[Record<'static>], (since, until): (i64, i64), precision: i64) -> Found {
-    let mut found = Found::default();
+fn naive(records: &[Record<'static>], (since, until): (i64, i64), precision: i64) -> WindowContent {
+    let mut found = WindowContent::default();
     for record in records {
         let mut changes = Vec::new();
         let class = WORDS.digest(record.received, &record.body, &mut changes);
@@ -134,10 +134,10 @@ fn naive(records: &[Record<'static>], (since, until): (i64, i64), precision: i64
     found
 }
 
-fn read(reader: &Reader, (since, until): (i64, i64), is_exact: bool) -> (Found, SummaryRead) {
+fn read(reader: &Reader, (since, until): (i64, i64), is_exact: bool) -> (WindowContent, SummaryRead) {
     let names = reader.names().expect("reads").into_iter().map(|name| (name.id, name.name.into())).collect();
     let precision = if is_exact { 1 } else { MINUTE };
-    let mut collect = Collect { names: &names, precision, found: Found::default() };
+    let mut collect = Collect { names: &names, precision, found: WindowContent::default() };
     let request = SummaryRequest {
         digest: &WORDS,
         since: UnixMicros(since),

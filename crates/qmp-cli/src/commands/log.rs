@@ -173,13 +173,13 @@ mod tests {
     use super::*;
 
     #[derive(clap::Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         log: Log,
     }
 
     fn request(line: &str) -> Result<LogRequest, String> {
-        let line = Line::try_parse_from(std::iter::once("log").chain(line.split(' ')))
+        let line = CommandLine::try_parse_from(std::iter::once("log").chain(line.split(' ')))
             .map_err(|error| error.to_string())?;
         let terminal = Terminal::detect(crate::terminal::ColorWhen::Never);
         line.log.request(&terminal).map_err(|failure| failure.to_string())

@@ -254,13 +254,13 @@ mod tests {
     use super::*;
 
     #[derive(clap::Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         timeline: Timeline,
     }
 
     fn parsed(line: &str) -> Result<Timeline, String> {
-        let line = Line::try_parse_from(std::iter::once("timeline").chain(line.split(' ')));
+        let line = CommandLine::try_parse_from(std::iter::once("timeline").chain(line.split(' ')));
         line.map(|line| line.timeline).map_err(|error| error.to_string())
     }
 

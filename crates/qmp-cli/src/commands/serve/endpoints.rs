@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         endpoints: EndpointArgs,
     }
@@ -124,7 +124,7 @@ mod tests {
         ];
         for (line, expected) in cases {
             let words = ["serve"].into_iter().chain(line.split_whitespace());
-            let read = Line::try_parse_from(words).expect(line).endpoints.endpoints();
+            let read = CommandLine::try_parse_from(words).expect(line).endpoints.endpoints();
             match (read, expected) {
                 (Ok(endpoints), Ok(expected)) => {
                     assert_eq!(endpoints.iter().map(shown).collect::<Vec<_>>().join("|"), expected);

@@ -27,14 +27,14 @@ pub(in crate::config) struct Uses<'c> {
     pub(in crate::config) rules: Vec<(&'c RuleConfig, &'c Location)>,
 }
 
-/// A place at which one socket can be.
+/// The address of a listening socket.
 #[derive(Debug, PartialEq, Eq, Hash)]
-enum Place {
+enum SocketAddress {
     Unix(PathBuf),
     Tcp(SocketAddr),
 }
 
-/// The part of the configuration that uses a place.
+/// The part of the configuration that uses an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum User<'c> {
     Http,
@@ -49,15 +49,15 @@ impl Uses<'_> {
         let mut add = |location: Option<&Location>, message: String| {
             problems.push(Problem { location: location.cloned(), message: message.into() });
         };
-        let mut users: HashMap<Place, User<'_>> = HashMap::new();
+        let mut users: HashMap<SocketAddress, User<'_>> = HashMap::new();
         for Located { value: endpoint, location } in self.http {
-            let place = Place::of_http(endpoint.address());
+            let place = SocketAddress::of_http(endpoint.address());
             if place.is_some_and(|place| users.insert(place, User::Http).is_some()) {
                 add(location.as_ref(), format!("{endpoint} is in `http` twice; leave one of them out"));
             }
         }
         for (name, address, location) in &self.vms {
-            let Some(place) = Place::of_vm(address) else { continue };
+            let Some(place) = SocketAddress::of_vm(address) else { continue };
             if *users.entry(place).or_insert(User::Vm(name)) == User::Http {
                 add(
                     *location,
@@ -66,7 +66,7 @@ impl Uses<'_> {
             }
         }
         for (name, Located { value: relay, location }) in self.relays {
-            let conflict = match users.insert(Place::Unix(absolute(&relay.path)), User::Relay) {
+            let conflict = match users.insert(SocketAddress::Unix(absolute(&relay.path)), User::Relay) {
                 None => continue,
                 Some(User::Http) => "is a socket at which the hub serves HTTP".to_owned(),
                 Some(User::Vm(vm)) => format!("is the address of the VM {vm}"),
@@ -94,7 +94,7 @@ impl Uses<'_> {
     }
 }
 
-impl Place {
+impl SocketAddress {
     /// `None` if the system chooses the port.
     fn of_http(address: &HttpAddress) -> Option<Self> {
         match address {
