@@ -186,6 +186,7 @@ impl Machine {
     }
 
     /// Sets the function that brings the clock and the clients up to date.
+    #[cfg(feature = "tokio")]
     pub(crate) fn set_update(&self, update: impl Fn() + Send + Sync + 'static) {
         // Called once, when the machine is started.
         let _ = self.shared.update.set(Box::new(update));

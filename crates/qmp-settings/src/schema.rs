@@ -179,14 +179,6 @@ impl KeySchema {
     pub const fn absent(self, effect: &'static str) -> Self {
         Self { presence: Presence::Optional(effect), ..self }
     }
-
-    /// The limits of a [`Form::Number`].
-    pub(crate) fn limits(&self) -> (u32, u32) {
-        match self.form {
-            Form::Number { min, max } => (min, max),
-            _ => (0, u32::MAX),
-        }
-    }
 }
 
 impl TableSchema {

@@ -90,7 +90,10 @@ impl<'r, 't> Settings<'r, 't> {
 
     /// Reads a number within the limits of the key.
     pub fn number(&mut self, key: &KeySchema) -> Option<u32> {
-        let (min, max) = key.limits();
+        let (min, max) = match key.form {
+            Form::Number { min, max } => (min, max),
+            _ => (0, u32::MAX),
+        };
         let number = self.get(key)?.get_ref().as_integer();
         let number = number.and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
         let number = number.filter(|number| (min..=max).contains(number));
