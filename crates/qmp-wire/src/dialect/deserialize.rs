@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor, value::SeqDeserializer};
+use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
 use super::value::Value;
 
@@ -11,46 +11,135 @@ use super::value::Value;
 #[error("{}", self.message())]
 pub struct ReadError {
     kind: ErrorKind,
-    /// The path of the invalid member, innermost first; elements of lists have no name.
-    path: Vec<Box<str>>,
+    /// The path of the invalid value, innermost step first.
+    path: Vec<Step>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ErrorKind {
+    /// A value of another JSON type, and the name of the expected one.
+    WrongType(Box<str>),
+    /// An integer that an unsigned type of 64 bits does not contain.
+    Unsigned,
     /// A value of the right JSON type that the target type does not contain.
-    Expects(Box<str>),
+    OutOfRange(Box<str>),
+    /// A string that is none of those of an enum.
+    UnknownVariant(Box<str>),
+    Missing,
+    Unexpected,
     Other(Box<str>),
 }
 
+/// A step of the path to a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Member(Box<str>),
+    Element(usize),
+}
+
 impl ReadError {
+    fn new(kind: ErrorKind) -> Self {
+        Self { kind, path: Vec::new() }
+    }
+
+    fn within(mut self, step: Step) -> Self {
+        self.path.push(step);
+        self
+    }
+
+    /// Returns the text. QEMU names a value by its whole path in some errors, and by its last member in others, where
+    /// an element of a list is `null`.
     fn message(&self) -> String {
-        let path: Vec<&str> = self.path.iter().rev().map(|name| &**name).collect();
+        let (path, last) = (self.full_name(), self.last_name());
         match &self.kind {
-            ErrorKind::Expects(ty) if !path.is_empty() => {
-                format!("Parameter '{}' expects {ty}", path.join("."))
+            ErrorKind::WrongType(ty) => format!("Invalid parameter type for '{path}', expected: {ty}"),
+            ErrorKind::Unsigned => format!("Parameter '{path}' expects uint64"),
+            ErrorKind::OutOfRange(ty) => format!("Parameter '{last}' expects {ty}"),
+            ErrorKind::UnknownVariant(value) => format!("Parameter '{last}' does not accept value '{value}'"),
+            ErrorKind::Missing => format!("Parameter '{path}' is missing"),
+            ErrorKind::Unexpected => format!("Parameter '{path}' is unexpected"),
+            ErrorKind::Other(text) => text.to_string(),
+        }
+    }
+
+    fn full_name(&self) -> String {
+        let mut name = String::new();
+        for step in self.path.iter().rev() {
+            match step {
+                Step::Member(member) if name.is_empty() => name.push_str(member),
+                Step::Member(member) => {
+                    name.push('.');
+                    name.push_str(member);
+                }
+                Step::Element(index) => name.push_str(&format!("[{index}]")),
             }
-            ErrorKind::Expects(text) | ErrorKind::Other(text) => text.to_string(),
+        }
+        name
+    }
+
+    fn last_name(&self) -> &str {
+        match self.path.first() {
+            Some(Step::Member(member)) => member,
+            _ => "null",
         }
     }
 }
 
+/// Returns the error for a value of another type than serde describes with `expected`.
+///
+/// QEMU reads each integer as one of 64 bits first, and has a text of its own for unsigned ones.
+fn wrong_type(expected: &str) -> ErrorKind {
+    let ty = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => return ErrorKind::Unsigned,
+        "i8" | "i16" | "i32" | "i64" | "isize" => "integer",
+        "f32" | "f64" => "number",
+        "a boolean" => "boolean",
+        "a string" | "a borrowed string" | "a character" | "string or map" => "string",
+        "a sequence" => "array",
+        "a map" => "object",
+        "unit" => "null",
+        other => match other.split_once(' ') {
+            Some(("struct", _)) => "object",
+            Some(("enum" | "variant", _)) => "string",
+            Some(("tuple", _)) => "array",
+            _ => other,
+        },
+    };
+    ErrorKind::WrongType(ty.into())
+}
+
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { kind: ErrorKind::Other(message.to_string().into()), path: Vec::new() }
+        Self::new(ErrorKind::Other(message.to_string().into()))
     }
 
-    /// QEMU uses its own type names: a number that `u64` does not hold gets "expects uint64".
+    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::new(wrong_type(&expected.to_string()))
+    }
+
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let (de::Unexpected::Signed(_) | de::Unexpected::Unsigned(_)) = unexpected else {
             return Self::custom(format_args!("invalid value: {unexpected}, expected {expected}"));
         };
         let expected = expected.to_string();
-        let ty = match &*expected {
-            "u8" | "u16" | "u32" | "u64" => format!("uint{}", &expected[1..]),
-            "i8" | "i16" | "i32" | "i64" => format!("int{}", &expected[1..]),
-            _ => expected,
-        };
-        Self { kind: ErrorKind::Expects(ty.into()), path: Vec::new() }
+        Self::new(match &*expected {
+            "u8" | "u16" | "u32" => ErrorKind::OutOfRange(format!("uint{}_t", &expected[1..]).into()),
+            "i8" | "i16" | "i32" => ErrorKind::OutOfRange(format!("int{}_t", &expected[1..]).into()),
+            "u64" | "usize" | "i64" | "isize" => wrong_type(&expected),
+            _ => ErrorKind::OutOfRange(expected.into()),
+        })
+    }
+
+    fn unknown_variant(variant: &str, _: &'static [&'static str]) -> Self {
+        Self::new(ErrorKind::UnknownVariant(variant.into()))
+    }
+
+    fn unknown_field(field: &str, _: &'static [&'static str]) -> Self {
+        Self::new(ErrorKind::Unexpected).within(Step::Member(field.into()))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(ErrorKind::Missing).within(Step::Member(field.into()))
     }
 }
 
@@ -72,10 +161,24 @@ impl<'de, I: Iterator<Item = (String, Value)>> de::MapAccess<'de> for Members<I>
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let (name, value) = self.next.take().ok_or_else(|| de::Error::custom("a value follows its name"))?;
-        seed.deserialize(value).map_err(|mut error: ReadError| {
-            error.path.push(name.into());
-            error
-        })
+        seed.deserialize(value).map_err(|error: ReadError| error.within(Step::Member(name.into())))
+    }
+}
+
+/// The elements of a list; an error in an element contains its index.
+struct Elements<I>(std::iter::Enumerate<I>);
+
+impl<'de, I: ExactSizeIterator<Item = Value>> de::SeqAccess<'de> for Elements<I> {
+    type Error = ReadError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
+        let Some((index, value)) = self.0.next() else { return Ok(None) };
+        let element = seed.deserialize(value);
+        element.map(Some).map_err(|error: ReadError| error.within(Step::Element(index)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.0.len())
     }
 }
 
@@ -98,7 +201,7 @@ impl<'de> de::Deserializer<'de> for Value {
             Self::Uint(number) => visitor.visit_u64(number),
             Self::Double(number) => visitor.visit_f64(number),
             Self::String(text) => visitor.visit_string(text),
-            Self::List(values) => visitor.visit_seq(SeqDeserializer::new(values.into_iter())),
+            Self::List(values) => visitor.visit_seq(Elements(values.into_iter().enumerate())),
             Self::Object(object) => visitor.visit_map(Members { rest: object.into_members(), next: None }),
         }
     }
@@ -129,7 +232,7 @@ impl<'de> de::Deserializer<'de> for Value {
             Self::Object(object) if object.len() == 1 => {
                 visitor.visit_enum(Variant(object.into_members().next()))
             }
-            _ => Err(de::Error::custom("expected an enum value")),
+            _ => Err(ReadError::new(ErrorKind::WrongType("string".into()))),
         }
     }
 
