@@ -252,7 +252,9 @@ fn x_emit_sends_unknown_event() {
         (&messages[0]["event"], &messages[0]["data"]),
         (&json!("__org.example_MADE_UP"), &json!({"a": [1, null]}))
     );
-    assert_eq!(words(&client.ask(&action("x-emit event=X data=1"))), "error");
+    for refused in ["event=X data=1", "event=x", "event=\"\"", "event=\"X\\n\"", "event=\"X\\\"\""] {
+        assert_eq!(words(&client.ask(&action(&format!("x-emit {refused}")))), "error", "{refused}");
+    }
 }
 
 #[test]

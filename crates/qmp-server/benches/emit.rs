@@ -91,7 +91,7 @@ fn write_in_the_caller(clock: u64, event: &Event) {
     let mut line = Vec::new();
     let mut costs = sample(clock, || {
         line.clear();
-        writer.write(event, std::time::UNIX_EPOCH.elapsed().unwrap_or_default(), &mut line);
+        writer.write(event, std::time::UNIX_EPOCH.elapsed().unwrap_or_default(), &mut line).unwrap();
         ours.write_all(&line).unwrap();
     });
     row("write in the caller, 1 client", &mut costs);
@@ -103,7 +103,7 @@ fn tokio_channel(clock: u64, event: &Event) {
     let mut writer = EventWriter::default();
     let mut costs = sample(clock, || {
         let mut line = Vec::new();
-        writer.write(event, std::time::UNIX_EPOCH.elapsed().unwrap_or_default(), &mut line);
+        writer.write(event, std::time::UNIX_EPOCH.elapsed().unwrap_or_default(), &mut line).unwrap();
         sender.send(line).unwrap();
     });
     row("format, then tokio's unbounded channel", &mut costs);
@@ -118,7 +118,7 @@ fn formats(event: &Event) {
     let mut writer = EventWriter::default();
     let ours = per_event(|| {
         out.clear();
-        writer.write(event, wall, &mut out);
+        writer.write(event, wall, &mut out).unwrap();
         black_box(&out);
     });
     let text = String::from_utf8(out.clone()).unwrap();

@@ -82,7 +82,7 @@ fn write_to_all(clients: usize, text: &[u8], lines: usize) -> f64 {
 
 fn line() -> Vec<u8> {
     let mut line = Vec::new();
-    EventWriter::default().write(&event(), Duration::from_secs(1_700_000_000), &mut line);
+    EventWriter::default().write(&event(), Duration::from_secs(1_700_000_000), &mut line).unwrap();
     line
 }
 

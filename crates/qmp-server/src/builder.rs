@@ -15,6 +15,7 @@ use crate::{
     emitter::SharedState,
     handover::Handover,
     monitor::{Monitor, OnConnect, OnDisconnect, Parts},
+    names::{EventNameError, check_event_name, is_uuid},
     outgoing,
     panics::Hook,
     queue::QUEUE_MAX_BYTES,
@@ -122,7 +123,8 @@ impl MonitorBuilder {
         self
     }
 
-    /// Sets the machine's UUID, for `query-uuid`.
+    /// Sets the machine's UUID, for `query-uuid`: 32 hexadecimal digits and hyphens, returned in lower case as QEMU does.
+    /// [`build`](Self::build) refuses any other text.
     #[must_use]
     pub fn uuid(mut self, uuid: &str) -> Self {
         self.uuid = uuid.into();
@@ -161,13 +163,15 @@ impl MonitorBuilder {
     }
 
     /// Registers an event of the embedder, with its data. QEMU's rule: the name begins with `__` and a domain.
+    /// [`build`](Self::build) refuses a name that QAPI does not allow: see [`check_event_name`](crate::check_event_name).
     #[must_use]
     pub fn event(mut self, name: &str, data: ObjectType) -> Self {
         self.events.insert(name.into(), data);
         self
     }
 
-    /// Sets whether events of any name are sent, also of names that are neither in the release nor registered.
+    /// Sets whether events of any name that QAPI allows are sent, also of names that are neither in the release nor
+    /// registered.
     #[must_use]
     pub fn any_event(mut self, any: bool) -> Self {
         self.any_event = any;
@@ -268,8 +272,16 @@ impl MonitorBuilder {
     ///
     /// # Errors
     ///
-    /// A system error if no file descriptors are available: a monitor needs three.
+    /// A system error if no file descriptors are available: a monitor needs three. [`io::ErrorKind::InvalidInput`] if the
+    /// name of a registered event or the UUID is invalid.
     pub fn build(mut self) -> io::Result<Monitor> {
+        let invalid_input = |error: EventNameError| io::Error::new(io::ErrorKind::InvalidInput, error);
+        self.events.keys().try_for_each(|name| check_event_name(name)).map_err(invalid_input)?;
+        if !is_uuid(&self.uuid) {
+            let text = format!("invalid UUID: {:?}", self.uuid);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.uuid.make_ascii_lowercase();
         let (major, minor, micro) = self.profile.version;
         let release = Release::from_version(major, minor, micro);
         if self.slow_reader == SlowReader::DropOldest {

@@ -52,6 +52,8 @@ pub enum EmitOutcome {
     NotInRelease,
     /// The data violates the claimed release, and [`Validation::Refuse`] suppresses it.
     Invalid,
+    /// The name is none that QAPI allows for an event: see [`check_event_name`](crate::check_event_name).
+    InvalidName,
     /// The queue is full because the monitor's loop did not run.
     Overrun,
     /// The monitor was shut down, was dropped, or its thread ended.
@@ -190,6 +192,9 @@ impl Emitter {
         let Some(rule) = self.shared.rules.rule(kind, event.name()) else {
             return EmitOutcome::NotInRelease;
         };
+        if text::check_name(event.name(), kind).is_err() {
+            return EmitOutcome::InvalidName;
+        }
         let refuses = self.shared.policy.validation == Validation::Refuse;
         let unheard = self.shared.audience.load(Relaxed) == 0 && !refuses;
         if unheard && rule.limit.is_none() && rule.gate.is_none() {

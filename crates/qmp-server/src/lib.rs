@@ -9,6 +9,7 @@
 
 mod counters;
 mod event;
+mod names;
 mod panics;
 mod slow_reader;
 mod socket;
@@ -49,6 +50,7 @@ pub use event::{EmitEvent, NamedEvent, TextEvent};
 pub use handover::{Handover, HandoverError};
 pub use listener::Listener;
 pub use monitor::Monitor;
+pub use names::{EventNameError, check_event_name};
 pub use outgoing::EVENTS_DROPPED;
 pub use pending_command::PendingCommand;
 pub use qmp_events::{RUN_STATES, RunState};

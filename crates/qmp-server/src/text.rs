@@ -2,8 +2,21 @@
 
 use std::time::Duration;
 
-use crate::event::EmitEvent;
+use qmp_events::EventKind;
 use qmp_wire::dialect::Hidden;
+
+use crate::{
+    event::EmitEvent,
+    names::{EventNameError, check_event_name},
+};
+
+/// Checks the name of an event; those of the catalogue are valid.
+pub(crate) fn check_name(name: &str, kind: Option<EventKind>) -> Result<(), EventNameError> {
+    match kind {
+        Some(kind) if kind.name() == name => Ok(()),
+        _ => check_event_name(name),
+    }
+}
 
 /// Appends the part of a message that does not depend on the time: after the microseconds of its timestamp.
 pub(crate) fn write_tail(event: &impl EmitEvent, hidden: &[Hidden], out: &mut Vec<u8>) {
@@ -35,9 +48,20 @@ pub struct EventWriter {
 
 impl EventWriter {
     /// Appends an event with the time `wall`, counted from the Unix epoch, followed by CR LF.
-    pub fn write(&mut self, event: &impl EmitEvent, wall: Duration, out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    ///
+    /// [`EventNameError`] if QAPI does not allow the name; `out` is unchanged then.
+    pub fn write(
+        &mut self,
+        event: &impl EmitEvent,
+        wall: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EventNameError> {
+        check_name(event.name(), event.kind())?;
         self.stamp.write(wall, out);
         write_tail(event, &[], out);
+        Ok(())
     }
 }
 

@@ -293,6 +293,23 @@ fn struct_is_serialized_in_the_order_of_qemu() {
 }
 
 #[test]
+fn number_that_json_does_not_have_is_serialized_as_null() {
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for value in [Value::Double(number), Value::List(vec![Value::Double(number)])] {
+            let mut out = Vec::new();
+            write(&value, &[], &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.trim_matches(['[', ']']), "null", "{number}");
+        }
+    }
+    for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut out = Vec::new();
+        write(&number, &[], &mut out).unwrap();
+        assert_eq!(out, b"null", "{number}");
+    }
+}
+
+#[test]
 fn unserializable_value_is_refused() {
     let mut out = b"kept".to_vec();
     let numbers = std::collections::BTreeMap::from([(1, 2)]);

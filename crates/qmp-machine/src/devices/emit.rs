@@ -1,7 +1,7 @@
 //! Events without a cause, to test clients with events that are not in the catalogue.
 
 use qmp_events::EventKind;
-use qmp_server::{ObjectType, Type};
+use qmp_server::{ObjectType, Type, check_event_name};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,9 +23,7 @@ pub(crate) fn commands() -> Vec<Entry> {
     let dropped = |arguments: ObjectType| arguments.required("id", Type::Any);
     vec![
         Entry::new("x-emit", emit, |vm: &mut Vm, EmitEvent { event, data }| {
-            if event.is_empty() || event.contains(|each: char| each.is_control()) {
-                return Err(generic("an event has a name without control characters"));
-            }
+            check_event_name(&event).map_err(generic)?;
             if data.as_ref().is_some_and(|data| !data.is_object()) {
                 return Err(generic("the data of an event is an object"));
             }

@@ -18,6 +18,9 @@ use self::writer::Writer;
 
 /// Appends a value as QEMU prints it, on one line, without the members in `hidden`.
 ///
+/// NaN and infinities, which JSON does not have, become `null`. (QEMU prints `nan` and `inf`; so does
+/// [`Value::print`](super::Value::print), by which a client gets its own `id` back.)
+///
 /// # Errors
 ///
 /// [`WriteError::KeyNotString`], [`WriteError::Refused`]; `out` is unchanged then.

@@ -66,6 +66,10 @@ impl<'a, 'h> ser::Serializer for Writer<'a, 'h> {
     }
 
     fn serialize_f64(self, number: f64) -> Result<(), WriteError> {
+        if !number.is_finite() {
+            // JSON has no such number.
+            return self.text("null");
+        }
         number::print_double(number, self.out);
         Ok(())
     }
