@@ -1,6 +1,6 @@
 //! Configuration of a monitor.
 
-use std::{collections::BTreeMap, fmt, io, sync::Arc};
+use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
 
 use qmp_events::{Release, RunState};
 use qmp_host::poller::Poller;
@@ -36,6 +36,12 @@ pub const OUTPUT_MAX_BYTES: usize = QUEUE_MAX_BYTES;
 /// does.
 pub const CONNECTIONS_MAX: usize = 4096;
 
+/// Default time for which [`MonitorThread::stop`](crate::MonitorThread::stop) waits until the clients have taken the
+/// remaining output.
+///
+/// A client that reads at all empties its socket in milliseconds; a client that does not delays the end by this time.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Monitor {
     /// Returns the builder of a monitor that claims to be a QEMU of that version.
     #[must_use]
@@ -56,6 +62,7 @@ pub struct MonitorBuilder {
     any_event: bool,
     hidden: HiddenOutput,
     lose_held: bool,
+    stop_timeout: Duration,
     slow_reader: SlowReader,
     output_max_bytes: usize,
     connections_max: usize,
@@ -85,6 +92,7 @@ impl MonitorBuilder {
             any_event: false,
             hidden: HiddenOutput::default(),
             lose_held: false,
+            stop_timeout: STOP_TIMEOUT,
             slow_reader: SlowReader::default(),
             output_max_bytes: OUTPUT_MAX_BYTES,
             connections_max: CONNECTIONS_MAX,
@@ -182,6 +190,15 @@ impl MonitorBuilder {
     #[must_use]
     pub fn lose_held_at_shutdown(mut self, lose: bool) -> Self {
         self.lose_held = lose;
+        self
+    }
+
+    /// Sets the time for which [`MonitorThread::stop`](crate::MonitorThread::stop) waits until the clients have taken the
+    /// remaining output: [`STOP_TIMEOUT`] by default. Output that is not written then is discarded, and counted in
+    /// [`Stats::unwritten`](crate::Stats::unwritten).
+    #[must_use]
+    pub fn stop_timeout(mut self, timeout: Duration) -> Self {
+        self.stop_timeout = timeout;
         self
     }
 
@@ -299,6 +316,7 @@ impl MonitorBuilder {
             commands,
             ready: self.ready,
             lose_held: self.lose_held,
+            stop_timeout: self.stop_timeout,
             slow_reader: self.slow_reader,
             output_max_bytes: self.output_max_bytes,
             connections_max: self.connections_max,

@@ -47,6 +47,9 @@ counters! {
     dropped,
     /// Connections closed because the client does not read, under [`SlowReader::Close`](crate::SlowReader).
     closed_slow,
+    /// Messages, events and replies, that were not written, or not completely, when the monitor was stopped: once for
+    /// each client. See [`MonitorBuilder::stop_timeout`](crate::MonitorBuilder::stop_timeout).
+    unwritten,
     /// Replies to commands whose client had disconnected.
     replies_discarded,
     /// Events and return values that violate their description: see [`Validation`](crate::Validation).

@@ -38,7 +38,7 @@ mod monitor;
 mod thread;
 mod builder;
 
-pub use builder::{CONNECTIONS_MAX, MonitorBuilder, OUTPUT_MAX_BYTES};
+pub use builder::{CONNECTIONS_MAX, MonitorBuilder, OUTPUT_MAX_BYTES, STOP_TIMEOUT};
 pub use caller::{Caller, ConnectionId, DESCRIPTORS_MAX, DialerId, ListenerId};
 pub use check::check_arguments;
 pub use command::{Command, NoArguments};

@@ -182,8 +182,16 @@ impl Monitor {
 
     /// Sends the remaining output and closes everything: held events are sent, and each client is written to once,
     /// without waiting for it. Later events are discarded.
+    ///
+    /// [`Stats::unwritten`] counts the messages that a client did not take.
     pub fn shutdown(&mut self) {
-        self.inner.shutdown();
+        self.inner.shutdown(Duration::ZERO);
+    }
+
+    /// Like [`shutdown`](Self::shutdown), and waits for at most this time until all clients have taken the remaining
+    /// output.
+    pub fn shutdown_within(&mut self, timeout: Duration) {
+        self.inner.shutdown(timeout);
     }
 
     pub(crate) fn shared(&self) -> Arc<SharedState> {
@@ -205,7 +213,7 @@ impl Monitor {
         if self.inner.hands_over {
             return Ok(Some(self.inner.hand_over()));
         }
-        self.inner.shutdown();
+        self.inner.shutdown(self.inner.parts.stop_timeout);
         Ok(None)
     }
 }

@@ -45,6 +45,16 @@ impl Outgoing {
         self.bytes.is_empty()
     }
 
+    /// Returns the number of messages that are not completely written.
+    ///
+    /// A message ends with CR LF, and the next one begins with a brace; a line inside a message that is spread over many
+    /// lines begins with neither.
+    pub(crate) fn messages(&self) -> u64 {
+        let bytes = self.bytes();
+        let begins = bytes.windows(3).filter(|window| *window == b"\r\n{").count();
+        begins as u64 + u64::from(!bytes.is_empty())
+    }
+
     /// Returns the bytes of whole events, which a client that does not read makes grow without limit.
     pub(crate) fn event_bytes(&self) -> usize {
         self.event_bytes
@@ -162,6 +172,20 @@ mod tests {
         assert_eq!(text(&outgoing), "ne](reply)<lost 4>");
         outgoing.consume(4);
         assert_eq!(text(&outgoing), "reply)<lost 4>");
+    }
+
+    #[test]
+    fn messages_count_whole_and_partly_written_ones() {
+        let mut outgoing = Outgoing::default();
+        assert_eq!(outgoing.messages(), 0);
+        // Two replies in one piece, one of them over many lines.
+        outgoing.push_reply(b"{\r\n    \"return\": [\r\n        {}\r\n    ]\r\n}\r\n{\"return\": {}}\r\n");
+        outgoing.push_event(b"{\"event\": \"STOP\"}\r\n", 0);
+        assert_eq!(outgoing.messages(), 3);
+        outgoing.consume(1);
+        assert_eq!(outgoing.messages(), 3);
+        outgoing.consume(outgoing.len() - 1);
+        assert_eq!(outgoing.messages(), 1);
     }
 
     proptest! {

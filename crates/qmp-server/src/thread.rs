@@ -181,8 +181,11 @@ impl MonitorThread {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Writes the remaining output once to each client, without waiting for it, closes everything and ends the
-    /// thread: see [`Monitor::shutdown`].
+    /// Sends the remaining output, closes everything and ends the thread.
+    ///
+    /// Waits until all clients have taken their output, for at most
+    /// [`MonitorBuilder::stop_timeout`](crate::MonitorBuilder::stop_timeout);
+    /// [`Stats::unwritten`](crate::Stats::unwritten) counts the rest. [`Emitter::stats`] returns it after the end.
     ///
     /// On the monitor's own thread, as in a command, this orders the end and returns at once: the monitor ends after
     /// the reply to the command was written.

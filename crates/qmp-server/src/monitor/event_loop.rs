@@ -259,9 +259,9 @@ impl EventLoop {
         limit.into_iter().chain(retry).min()
     }
 
-    /// Sends the remaining output and closes everything: held events are sent, and each client is written to once,
-    /// without waiting for it. Later events are discarded.
-    pub(super) fn shutdown(&mut self) {
+    /// Sends the remaining output and closes everything: held events are sent, and clients are waited for at most this
+    /// time. Later events are discarded.
+    pub(super) fn shutdown(&mut self, timeout: Duration) {
         let shared = Arc::clone(&self.parts.shared);
         self.deliver_queue();
         {
@@ -277,7 +277,32 @@ impl EventLoop {
             });
         }
         self.deliver_queue();
+        self.write_remaining(timeout);
         self.close_everything();
+    }
+
+    /// Writes the remaining output, for at most this time, and closes each connection whose output is written.
+    fn write_remaining(&mut self, timeout: Duration) {
+        let deadline = Instant::now().checked_add(timeout);
+        // A client that connects, or sends, would end each wait at once.
+        self.listeners = Listeners::default();
+        self.dialers.clear();
+        loop {
+            for slot in 0..self.connections.len() {
+                if let Some(connection) = self.connections[slot].take_if(|connection| !is_behind(connection))
+                {
+                    self.forget(connection);
+                }
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if self.connections.iter().all(Option::is_none) || left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
+            self.ready.clear();
+            if self.poller.wait(&mut self.ready, left).is_err() {
+                return;
+            }
+        }
     }
 
     /// Closes all connections and listeners, and the queue: `emit` returns `Closed` from then on.
@@ -292,6 +317,7 @@ impl EventLoop {
         drop(orders);
         for slot in 0..self.connections.len() {
             if let Some(connection) = self.connections[slot].take() {
+                add(&shared.counters.unwritten, connection.outgoing.messages());
                 self.forget(connection);
             }
         }
@@ -304,6 +330,11 @@ impl EventLoop {
         shared.arrivals.clear();
         self.stopped = true;
     }
+}
+
+/// Writes the waiting output of a connection; returns whether some is left that the client may still take.
+fn is_behind(connection: &mut Connection) -> bool {
+    connection.flush().is_ok() && !connection.outgoing.is_empty() && connection.watch(false).is_ok()
 }
 
 /// A loop that is dropped without [`shutdown`](EventLoop::shutdown), also by a panic, sends nothing more and closes

@@ -1,6 +1,6 @@
 //! The configuration of a monitor.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use qmp_wire::server::Profile;
 
@@ -15,6 +15,7 @@ pub(crate) struct Parts {
     pub(crate) commands: Commands,
     pub(crate) ready: Hook<dyn Fn() -> bool + Send>,
     pub(crate) lose_held: bool,
+    pub(crate) stop_timeout: Duration,
     pub(crate) slow_reader: SlowReader,
     pub(crate) output_max_bytes: usize,
     pub(crate) connections_max: usize,
