@@ -24,7 +24,7 @@ pub trait EmitEvent {
         EventKind::from_name(self.name())
     }
 
-    /// Appends `data` as QEMU prints it, without the members that are `hidden` from the claimed release. Appends
+    /// Appends `data` as QEMU prints it, without the members that are [`Hidden`] from the claimed release. Appends
     /// nothing and returns `false` if there is no member: an event never has empty data.
     fn write_data(&self, hidden: &[Hidden], out: &mut Vec<u8>) -> bool;
 }

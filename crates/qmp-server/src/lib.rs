@@ -53,9 +53,13 @@ pub use monitor::Monitor;
 pub use names::{EventNameError, check_event_name};
 pub use outgoing::EVENTS_DROPPED;
 pub use pending_command::PendingCommand;
-pub use qmp_events::{RUN_STATES, RunState};
+pub use qmp_events::{EventKind, RUN_STATES, RunState};
 pub use qmp_host::{InheritedError, PeerCredentials};
-pub use qmp_wire::{Address, SocketOptions, server::Refusal};
+pub use qmp_wire::{
+    Address, SocketOptions,
+    dialect::{Hidden, Object, Value},
+    server::Refusal,
+};
 pub use queue::{QUEUE_MAX_BYTES, SILENT_SOURCES_MAX};
 pub use rules::HiddenOutput;
 pub use slow_reader::SlowReader;

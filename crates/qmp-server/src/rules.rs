@@ -14,11 +14,28 @@ use crate::{
 ///
 /// Source: QEMU 6.0 (`deprecated-output`) and 6.2 (`unstable-output`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HiddenOutput {
     /// Events and members that are deprecated in the release.
     pub deprecated: bool,
     /// Events and members that are unstable.
     pub unstable: bool,
+}
+
+impl HiddenOutput {
+    /// Sets whether deprecated events and members are left out.
+    #[must_use]
+    pub fn with_deprecated(mut self, hidden: bool) -> Self {
+        self.deprecated = hidden;
+        self
+    }
+
+    /// Sets whether unstable events and members are left out.
+    #[must_use]
+    pub fn with_unstable(mut self, hidden: bool) -> Self {
+        self.unstable = hidden;
+        self
+    }
 }
 
 /// The events of a release.

@@ -295,7 +295,7 @@ fn event_has_the_members_of_its_release() {
 fn deprecated_event_is_not_sent_when_hidden() {
     let unplug = ("MEM_UNPLUG_ERROR", r#"{"device": "d", "msg": "m"}"#);
     for (deprecated, expected) in [(false, EmitOutcome::Queued), (true, EmitOutcome::NotInRelease)] {
-        let hidden = HiddenOutput { deprecated, unstable: false };
+        let hidden = HiddenOutput::default().with_deprecated(deprecated);
         let (mut monitor, _) = monitor((7, 2, 22), |builder| builder.hide(hidden));
         let _client = client(&mut monitor);
         assert_eq!(monitor.emitter().emit(&event(unplug.0, unplug.1)), expected);

@@ -235,7 +235,7 @@ fn events() {
 #[test]
 fn deprecated_events() {
     for (deprecated, expected) in [(false, EmitOutcome::Queued), (true, EmitOutcome::NotInRelease)] {
-        let hidden = HiddenOutput { deprecated, unstable: false };
+        let hidden = HiddenOutput::default().with_deprecated(deprecated);
         let mut monitor = Monitor::builder(7, 2, 22).hide(hidden).build().unwrap();
         let _client = client(&mut monitor);
         let unplug = event("MEM_UNPLUG_ERROR", r#"{"device": "d", "msg": "m"}"#);

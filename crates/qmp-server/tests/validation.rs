@@ -104,7 +104,7 @@ fn invalid_event_is_counted_and_sent() {
 
 #[test]
 fn hidden_members_are_not_missing() {
-    let hidden = HiddenOutput { deprecated: true, unstable: true };
+    let hidden = HiddenOutput::default().with_deprecated(true).with_unstable(true);
     let (monitor, reported) = monitor((11, 1, 3), Validation::Refuse, |builder| builder.hide(hidden));
     for desc in qmp_events::catalogue().iter().filter(|desc| desc.exists_in(Release::new(11, 1))) {
         for example in desc.examples {
