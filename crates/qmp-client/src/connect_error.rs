@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_host::InheritedError;
-use qmp_wire::{Address, CommandError};
+use qmp_wire::{Address, CommandError, FrameError};
 
 use crate::close_reason::CloseReason;
 
@@ -123,6 +123,22 @@ pub enum ConnectError {
         address: Address,
         /// The first bytes received, as text.
         first_bytes: Box<str>,
+    },
+    /// The peer greeted like a QMP server, but without what each of them sends.
+    #[error("{address} is not a QMP server: invalid greeting: {what}")]
+    InvalidGreeting {
+        /// The address.
+        address: Address,
+        /// The missing or invalid part.
+        what: &'static str,
+    },
+    /// The server broke the protocol before command mode.
+    #[error("{address} broke the protocol before the negotiation was done: {error}")]
+    Protocol {
+        /// The address.
+        address: Address,
+        /// The violation.
+        error: FrameError,
     },
     /// The server sent its greeting and then no reply to `qmp_capabilities`.
     #[error(

@@ -66,6 +66,7 @@ struct Negotiation {
     first_bytes: Vec<u8>,
     /// The error that the server sent in place of a greeting: why it does not serve this client.
     refusal: Option<CommandError>,
+    is_greeted: bool,
 }
 
 impl Connection {
@@ -82,8 +83,13 @@ impl Connection {
         client.frame_max_bytes = config.frame_max_bytes;
         let client = Client::new(client, now.into_std());
         let timer = Box::pin(tokio::time::sleep_until(now + config.negotiation_timeout));
-        let negotiation =
-            Some(Box::new(Negotiation { address, timer, first_bytes: Vec::new(), refusal: None }));
+        let negotiation = Some(Box::new(Negotiation {
+            address,
+            timer,
+            first_bytes: Vec::new(),
+            refusal: None,
+            is_greeted: false,
+        }));
         Self {
             socket,
             client,
@@ -173,9 +179,12 @@ impl Connection {
             self.out_of_band = *out_of_band;
             self.negotiation = None;
         }
-        if let (Some(ClientOutput::Unattributed(error)), Some(negotiation)) = (&output, &mut self.negotiation)
-        {
-            negotiation.refusal = Some(error.clone());
+        if let Some(negotiation) = &mut self.negotiation {
+            match &output {
+                Some(ClientOutput::Greeting(_)) => negotiation.is_greeted = true,
+                Some(ClientOutput::Unattributed(error)) => negotiation.refusal = Some(error.clone()),
+                _ => {}
+            }
         }
         Ok(output)
     }
@@ -241,9 +250,15 @@ impl Connection {
             {
                 ConnectError::NoGreeting { address, waited }
             }
+            CloseReason::Protocol(ClientError::Frame(error)) if is_protocol(&error, negotiation) => {
+                ConnectError::Protocol { address, error }
+            }
             CloseReason::Protocol(
                 ClientError::NoGreeting { .. } | ClientError::NotQmp { .. } | ClientError::Frame(_),
             ) => ConnectError::NotQmp { address, first_bytes: first_bytes() },
+            CloseReason::Protocol(ClientError::InvalidGreeting { what }) => {
+                ConnectError::InvalidGreeting { address, what }
+            }
             CloseReason::Protocol(ClientError::NegotiationTimeout { waited }) => {
                 ConnectError::NegotiationTimeout { address, waited }
             }
@@ -306,6 +321,15 @@ impl Connection {
             _ => reason,
         }
     }
+}
+
+/// Returns whether a frame error is one of a QMP server: it has greeted, or its bytes are JSON.
+fn is_protocol(error: &FrameError, negotiation: &Negotiation) -> bool {
+    let is_json = matches!(
+        error,
+        FrameError::TooLong { .. } | FrameError::TooDeep { .. } | FrameError::NoMemory { .. }
+    );
+    negotiation.is_greeted || is_json
 }
 
 impl Negotiation {

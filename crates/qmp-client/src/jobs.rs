@@ -84,8 +84,14 @@ impl Commander {
         match self.run(&QueryJobs::new()).await {
             Ok(jobs) => Ok(jobs.into_iter().find(|job| *job.id == *id)),
             Err(ExecuteError::Refused(error)) if &*error.class == "CommandNotFound" => {
-                let jobs = self.run(&QueryBlockJobs::new()).await?;
-                Ok(jobs.into_iter().find(|job| *job.device == *id).map(job_of_block_job))
+                match self.run(&QueryBlockJobs::new()).await {
+                    Ok(jobs) => Ok(jobs.into_iter().find(|job| *job.device == *id).map(job_of_block_job)),
+                    // A server without jobs: the error names the command of all newer releases.
+                    Err(ExecuteError::Refused(other)) if &*other.class == "CommandNotFound" => {
+                        Err(ExecuteError::Refused(error))
+                    }
+                    Err(error) => Err(error),
+                }
             }
             Err(error) => Err(error),
         }

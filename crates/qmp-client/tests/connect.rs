@@ -162,10 +162,36 @@ async fn monitor_in_use_returns_no_greeting() {
 
 #[tokio::test(start_paused = true)]
 async fn failure_to_negotiate_says_what_to_do() {
-    let cases: [(&str, &[&str], bool, &str); 8] = [
+    let deep = format!(r#"{{"event": "X", "data": {}"#, "[".repeat(1100));
+    let deep_greeting = format!(r#"{{"QMP": {}"#, "[".repeat(1100));
+    let cases: [(&str, &[&str], bool, &str); 12] = [
         ("console", &["login: "], true, r#"is not a QMP server: it begins with "login: \r\n""#),
         ("human monitor", &["QEMU 7.2.22 monitor"], false, "is not a QMP server: it begins with \"QEMU 7.2"),
         ("other JSON", &[r#"{"hello": 1}"#], false, "is not a QMP server: it begins with"),
+        (
+            "greeting without members",
+            &[r#"{"QMP": {}}"#],
+            false,
+            "is not a QMP server: invalid greeting: it has no list of capabilities",
+        ),
+        (
+            "greeting with a version of another form",
+            &[r#"{"QMP": {"version": 7, "capabilities": []}}"#],
+            false,
+            "is not a QMP server: invalid greeting: version is not an object",
+        ),
+        (
+            "deep JSON before the reply",
+            &[GREETING, &deep],
+            false,
+            "broke the protocol before the negotiation was done: message nests deeper than the limit",
+        ),
+        (
+            "deep JSON in place of the greeting",
+            &[&deep_greeting],
+            false,
+            "broke the protocol before the negotiation was done: message nests deeper than the limit",
+        ),
         ("greets only", &[GREETING], false, "did not answer qmp_capabilities within 5s"),
         ("closes", &[], true, "before the negotiation was done: the VM closed the connection"),
         (

@@ -163,6 +163,21 @@ async fn wait_for_job_on_release_without_query_jobs_asks_for_block_jobs() {
     tokio::join!(client, server);
 }
 
+#[tokio::test]
+async fn wait_for_job_on_server_without_jobs_names_query_jobs() {
+    let (monitor, _events, mut peer) = attached().await;
+    let server = async {
+        for _ in 0..2 {
+            let command = peer.hear().await;
+            let desc = format!("The command {} has not been found", command_name(&command));
+            peer.refuses(&command, "CommandNotFound", &desc).await;
+        }
+    };
+    let (end, ()) = tokio::join!(monitor.wait_for_job("job0"), server);
+    let error = end.unwrap_err().to_string();
+    assert!(error.contains("The command query-jobs has not been found"), "{error}");
+}
+
 /// A job stays ready for a moment after `job-complete`: a program that completes each ready job would send it again.
 #[tokio::test]
 async fn wait_for_job_past_a_status_ignores_that_status() {

@@ -37,7 +37,9 @@ pub(crate) fn of_attempt(error: &ConnectError) -> Option<&'static str> {
         ConnectError::Refused { .. } => Some(REFUSED),
         ConnectError::PermissionDenied { .. } => Some(PERMISSION_DENIED),
         ConnectError::DialTimeout { .. } | ConnectError::Unreachable { .. } => Some(UNREACHABLE),
-        ConnectError::NotASocket { .. } | ConnectError::NotQmp { .. } => Some(NOT_A_MONITOR),
+        ConnectError::NotASocket { .. }
+        | ConnectError::NotQmp { .. }
+        | ConnectError::InvalidGreeting { .. } => Some(NOT_A_MONITOR),
         ConnectError::NegotiationTimeout { .. } => Some(HUNG),
         ConnectError::NoGreeting { .. } | ConnectError::Busy { .. } => Some(UNCLEAR),
         _ => None,

@@ -89,6 +89,13 @@ pub enum ClientError {
         /// The start of these bytes, as text, as far as received.
         beginning: Box<str>,
     },
+    /// The greeting lacks what each QMP server sends: the list `capabilities`. Only QEMU 0.12 has no `version`; where there
+    /// is one, it is an object.
+    #[error("invalid greeting: {what}")]
+    InvalidGreeting {
+        /// The missing or invalid part.
+        what: &'static str,
+    },
     /// No greeting arrived in time: the monitor is in use by another client, or the peer is no QMP server.
     #[error("no greeting within {waited:?}: another client holds the monitor, or it is no QMP monitor")]
     NoGreeting {

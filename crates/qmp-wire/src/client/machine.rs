@@ -213,6 +213,9 @@ impl Session {
         if self.phase != Phase::Connected {
             return Err(ClientError::GreetedAgain);
         }
+        if let Some(what) = flaw(greeting.raw) {
+            return Err(ClientError::InvalidGreeting { what });
+        }
         if is_exempt(&greeting) {
             self.phase = Phase::Exempt;
         } else {
@@ -245,6 +248,25 @@ impl Session {
         self.commands.open(out_of_band);
         ClientOutput::Negotiated { out_of_band }
     }
+}
+
+/// Returns the reason why an object with a member `QMP` is no greeting; `None` if it is one.
+///
+/// Source: the clients of QEMU read `version` and `capabilities`; a release may add further members.
+fn flaw(raw: &str) -> Option<&'static str> {
+    let inside = Members::of(raw).filter(|(name, _)| name == "QMP").map(|(_, inside)| inside).last()?;
+    if !inside.starts_with('{') {
+        return Some("QMP is not an object");
+    }
+    let mut has_capabilities = false;
+    for (name, value) in Members::of(inside) {
+        match name.as_ref() {
+            "version" if !value.starts_with('{') => return Some("version is not an object"),
+            "capabilities" => has_capabilities = value.starts_with('['),
+            _ => {}
+        }
+    }
+    (!has_capabilities).then_some("it has no list of capabilities")
 }
 
 /// Returns whether the server has no negotiation: QEMU 0.12, the only one to greet without the member `version`.
