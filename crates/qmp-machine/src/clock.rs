@@ -11,6 +11,7 @@ use qmp_server::{HostClock, ManualClock, TimeSource};
 
 /// The time source of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MachineClock {
     /// The clocks of the host.
     Host,

@@ -5,14 +5,23 @@ use qmp_events::Release;
 use crate::{action::Action, clock::MachineClock, guest::Guest, transitions::Policy};
 
 /// Configuration of an emulated machine: the options that a QEMU has on its command line.
+///
+/// ```
+/// use qmp_machine::{Guest, MachineConfig};
+/// use qmp_events::Release;
+///
+/// let config = MachineConfig::default().with_release(Release::stable(7, 2, 22)).with_guest(Guest::Absent);
+/// # assert_eq!(config.release.to_string(), "7.2.22");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct MachineConfig {
     /// The machine's name (`-name`).
     pub name: Option<Box<str>>,
     /// Its UUID (`-uuid`).
     pub uuid: Box<str>,
     /// The QEMU release that the machine claims to be.
-    pub release: (u32, u32, u32),
+    pub release: Release,
     /// The package text of the greeting.
     pub package: Box<str>,
     /// Whether the machine waits for `cont` (`-S`).
@@ -37,18 +46,61 @@ pub struct MachineConfig {
 }
 
 impl MachineConfig {
+    /// Sets [`name`](Self::name).
+    #[must_use]
+    pub fn with_name(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets [`uuid`](Self::uuid).
+    #[must_use]
+    pub fn with_uuid(mut self, uuid: &str) -> Self {
+        self.uuid = uuid.into();
+        self
+    }
+
+    /// Sets [`package`](Self::package).
+    #[must_use]
+    pub fn with_package(mut self, package: &str) -> Self {
+        self.package = package.into();
+        self
+    }
+
     /// A machine without devices and operating system, as `-nodefaults` starts it.
     #[must_use]
     pub fn bare() -> Self {
         Self { devices: Vec::new(), guest: Guest::Absent, ..Self::default() }
     }
+}
 
-    /// Returns the QEMU release that the machine claims to be.
-    #[must_use]
-    pub fn claimed_release(&self) -> Release {
-        let (major, minor, micro) = self.release;
-        Release::from_version(major, minor, micro)
-    }
+/// Makes a method for each member, which sets it.
+macro_rules! setters {
+    ($($method:ident: $member:ident: $ty:ty,)*) => {
+        impl MachineConfig {
+            $(
+                #[doc = concat!("Sets [`", stringify!($member), "`](Self::", stringify!($member), ").")]
+                #[must_use]
+                pub fn $method(mut self, $member: $ty) -> Self {
+                    self.$member = $member;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    with_release: release: Release,
+    with_start_stopped: start_stopped: bool,
+    with_incoming: incoming: bool,
+    with_policy: policy: Policy,
+    with_memory_bytes: memory_bytes: u64,
+    with_cpus: cpus: u32,
+    with_guest: guest: Guest,
+    with_devices: devices: Vec<Action>,
+    with_clock: clock: MachineClock,
+    with_seed: seed: u64,
 }
 
 impl Default for MachineConfig {
@@ -58,7 +110,7 @@ impl Default for MachineConfig {
         Self {
             name: None,
             uuid: "00000000-0000-0000-0000-000000000000".into(),
-            release: (11, 1, 3),
+            release: Release::stable(11, 1, 3),
             package: "".into(),
             start_stopped: false,
             incoming: false,

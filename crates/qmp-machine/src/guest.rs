@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The guest of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Guest {
     /// No operating system: the guest acts only on command, as in a QEMU with nothing to boot.
     Absent,

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use qmp_events::Release;
 use qmp_host::lock;
 use qmp_server::{Monitor, Validation};
 
@@ -26,8 +27,8 @@ impl MonitoredMachine {
     ///
     /// Those of [`Machine::start`].
     pub(crate) fn create(config: MachineConfig) -> io::Result<Self> {
-        let (major, minor, micro) = config.release;
-        let mut builder = Monitor::builder(major, minor, micro)
+        let Release { major, minor, micro } = config.release;
+        let mut builder = Monitor::builder(major.into(), minor.into(), micro.unwrap_or(0).into())
             .package(&config.package)
             .uuid(&config.uuid)
             // The machine filters events by release; `x-emit` may send any event.

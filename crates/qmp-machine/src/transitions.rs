@@ -16,6 +16,7 @@ use crate::{event::RaisedEvent, refusals::generic};
 /// The action at a reboot of the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the names are QAPI's")]
 pub enum RebootAction {
     #[default]
@@ -26,6 +27,7 @@ pub enum RebootAction {
 /// The action at a shutdown of the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the names are QAPI's")]
 pub enum ShutdownAction {
     #[default]
@@ -36,6 +38,7 @@ pub enum ShutdownAction {
 /// The action when the guest panics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the names are QAPI's")]
 pub enum PanicAction {
     None,
@@ -48,6 +51,7 @@ pub enum PanicAction {
 /// The action when a watchdog expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the names are QAPI's")]
 pub enum WatchdogPolicy {
     #[default]
@@ -79,6 +83,7 @@ impl WatchdogPolicy {
 /// The actions when the guest ends in one way or another (`-action`, `-no-shutdown`, `-no-reboot`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Policy {
     /// At a reboot.
     pub reboot: RebootAction,
@@ -88,6 +93,36 @@ pub struct Policy {
     pub panic: PanicAction,
     /// When a watchdog expires.
     pub watchdog: WatchdogPolicy,
+}
+
+impl Policy {
+    /// Sets the action at a reboot.
+    #[must_use]
+    pub fn with_reboot(mut self, action: RebootAction) -> Self {
+        self.reboot = action;
+        self
+    }
+
+    /// Sets the action at a shutdown.
+    #[must_use]
+    pub fn with_shutdown(mut self, action: ShutdownAction) -> Self {
+        self.shutdown = action;
+        self
+    }
+
+    /// Sets the action at a panic.
+    #[must_use]
+    pub fn with_panic(mut self, action: PanicAction) -> Self {
+        self.panic = action;
+        self
+    }
+
+    /// Sets the action when a watchdog expires.
+    #[must_use]
+    pub fn with_watchdog(mut self, action: WatchdogPolicy) -> Self {
+        self.watchdog = action;
+        self
+    }
 }
 
 /// The run state of a machine and its policy.

@@ -50,7 +50,7 @@ impl Vm {
             (false, false) => RunState::Running,
         };
         Self {
-            release: config.claimed_release(),
+            release: config.release,
             status: Status { state, policy: config.policy, asleep: false },
             devices: Devices::default(),
             exited: None,

@@ -149,9 +149,11 @@ fn without_value(event: &str, member: &str) -> String {
 
 /// Returns the events of a machine with these actions.
 fn play_back(playback: &Playback, release: (u32, u32, u32), given: &str) -> Vec<String> {
-    let memory_bytes = 16 << 20;
-    let mut config =
-        MachineConfig { release, memory_bytes, start_stopped: !playback.runs, ..MachineConfig::bare() };
+    let (major, minor, micro) = release;
+    let mut config = MachineConfig::bare()
+        .with_release(qmp_events::Release::from_version(major, minor, micro))
+        .with_memory_bytes(16 << 20)
+        .with_start_stopped(!playback.runs);
     options::apply(&mut config, &given.split_whitespace().collect::<Vec<_>>());
     let running = Machine::start(config).unwrap_or_else(|error| panic!("{}: {error}", playback.capture));
     let mut client = Client::new(running.connect().unwrap());

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use qmp_events::Release;
 use qmp_machine::{Action, Machine, MachineConfig, RunningMachine};
 use support::{
     Client, action, options,
@@ -94,8 +95,9 @@ fn scenarios() -> Vec<Scenario> {
 }
 
 /// Returns the emulated machine that the options of a QEMU describe.
-fn emulated(release: (u32, u32, u32), options: &[&str]) -> MachineConfig {
-    let mut config = MachineConfig { release, memory_bytes: 128 << 20, ..MachineConfig::bare() };
+fn emulated((major, minor, micro): (u32, u32, u32), options: &[&str]) -> MachineConfig {
+    let release = Release::from_version(major, minor, micro);
+    let mut config = MachineConfig::bare().with_release(release).with_memory_bytes(128 << 20);
     options::apply(&mut config, options);
     config
 }

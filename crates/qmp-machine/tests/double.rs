@@ -5,6 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use qmp_events::Release;
 use qmp_machine::{Action, ActionError, Guest, Machine, MachineClock, MachineConfig};
 use qmp_server::Listener;
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ fn attentive_guest_releases_device_and_shuts_down() {
 
 #[test]
 fn absent_guest_ignores_requests() {
-    let (running, mut client) = start(MachineConfig { guest: Guest::Absent, ..MachineConfig::default() });
+    let (running, mut client) = start(MachineConfig::default().with_guest(Guest::Absent));
     assert_eq!(words(&client.ask(&action("device_del id=net0"))), "reply");
     assert_eq!(words(&client.ask(&action("system_powerdown"))), "POWERDOWN reply");
     running.advance(Duration::from_secs(3600)).unwrap();
@@ -268,9 +269,9 @@ fn command_exists_only_in_its_releases() {
         ("x-guest-reset", [true, true, true, true]),
     ];
     for (line, expected) in rows {
-        let releases = [(0, 14, 0), (2, 6, 0), (5, 2, 0), (11, 1, 3)];
+        let releases = [(0, 14), (2, 6), (5, 2), (11, 1)].map(|(major, minor)| Release::new(major, minor));
         for (release, exists) in releases.into_iter().zip(expected) {
-            let (_running, mut client) = start(MachineConfig { release, ..MachineConfig::default() });
+            let (_running, mut client) = start(MachineConfig::default().with_release(release));
             let reply = client.ask(&action(line)).pop().unwrap();
             assert_eq!(
                 reply["error"]["class"] != "CommandNotFound",
@@ -305,7 +306,7 @@ fn schema_contains_every_command() {
 
 #[test]
 fn host_clock_advances_without_a_call() {
-    let config = MachineConfig { clock: MachineClock::Host, ..MachineConfig::default() };
+    let config = MachineConfig::default().with_clock(MachineClock::Host);
     let (_running, mut client) = start(config);
     assert_eq!(words(&client.ask(&action("device_del id=net0"))), "reply");
     // The event follows after 50 ms of real time; the client waits for it.
@@ -328,7 +329,7 @@ fn machine_listens_at_the_given_path() {
 #[test]
 fn invalid_device_is_an_error_at_start() {
     let devices = vec![Action::new("device_add").with("driver", "nope")];
-    let error = Machine::start(MachineConfig { devices, ..MachineConfig::bare() }).unwrap_err();
+    let error = Machine::start(MachineConfig::bare().with_devices(devices)).unwrap_err();
     assert_eq!(error.to_string(), "device_add: 'nope' is not a valid device model name");
 }
 

@@ -47,15 +47,13 @@ fn cases() -> Vec<Case<'static>> {
     cases
 }
 
-fn release(text: &str) -> (u32, u32, u32) {
-    let mut numbers = text.split('.').map(|number| number.parse().unwrap());
-    let mut next = || numbers.next().unwrap_or(0);
-    (next(), next(), next())
+fn release(text: &str) -> Release {
+    text.parse().unwrap()
 }
 
 /// Returns a machine with all devices and an absent guest, so that no event occurs without a cause.
 fn machine(text: &str) -> MachineConfig {
-    MachineConfig { release: release(text), guest: Guest::Absent, ..MachineConfig::default() }
+    MachineConfig::default().with_release(release(text)).with_guest(Guest::Absent)
 }
 
 /// Returns the releases to which a case applies and which have its event.

@@ -45,8 +45,9 @@ struct ServedMachine {
 impl ServedMachine {
     fn start() -> Self {
         let disk = |name: &str| Action::new("blockdev-add").with("driver", "null-co").with("node-name", name);
-        let mut config =
-            MachineConfig { release: (7, 2, 22), clock: MachineClock::Host, ..MachineConfig::default() };
+        let mut config = MachineConfig::default()
+            .with_release(qmp_events::Release::stable(7, 2, 22))
+            .with_clock(MachineClock::Host);
         config.devices[0] = disk("disk0-node").with("size", 100 << 20);
         let running = Machine::start(config).unwrap();
         let directory = tempfile::tempdir().unwrap();

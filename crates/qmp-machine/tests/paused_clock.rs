@@ -237,7 +237,7 @@ async fn held_clock_advances_by_hand_with_a_machine_on_a_socket() {
 /// Clients and actions on several threads, by the clock of the host.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn machine_in_memory_serves_clients_on_several_threads() {
-    let config = MachineConfig { clock: MachineClock::Host, ..MachineConfig::default() };
+    let config = MachineConfig::default().with_clock(MachineClock::Host);
     let machine = Arc::new(Machine::start_in_memory(config).unwrap());
     let clients: Vec<_> = (0..8)
         .map(|_| {

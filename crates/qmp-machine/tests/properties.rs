@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use qmp_events::validate;
+use qmp_events::{Release, validate};
 use qmp_machine::{Action, Guest, Machine, MachineConfig};
 use qmp_server::RUN_STATES;
 use support::{Client, action};
@@ -91,8 +91,10 @@ const ACTIONS: &[&str] = &[
     "device_del",
 ];
 
-fn any_release() -> impl Strategy<Value = (u32, u32, u32)> {
-    prop::sample::select(vec![(11, 1, 3), (10, 0, 0), (7, 2, 22), (5, 2, 0), (2, 6, 0), (0, 14, 0)])
+fn any_release() -> impl Strategy<Value = Release> {
+    let releases = [(11, 1, 3), (10, 0, 0), (7, 2, 22), (5, 2, 0), (2, 6, 0), (0, 14, 0)];
+    let release = |(major, minor, micro)| Release::stable(major, minor, micro);
+    prop::sample::select(releases.map(release).to_vec())
 }
 
 proptest! {
@@ -107,7 +109,7 @@ proptest! {
         steps in prop::collection::vec((prop::sample::select(ACTIONS.to_vec()), 0..2000_u64), 1..40),
     ) {
         let guest = if attentive { Guest::Attentive } else { Guest::Absent };
-        let running = Machine::start(MachineConfig { release, guest, ..MachineConfig::default() }).unwrap();
+        let running = Machine::start(MachineConfig::default().with_release(release).with_guest(guest)).unwrap();
         let mut client = Client::new(running.connect().unwrap());
         let mut messages = Vec::new();
         for (line, milliseconds) in steps {
@@ -122,7 +124,7 @@ proptest! {
             prop_assert!(RUN_STATES.iter().any(|known| known.as_str() == state), "{state}");
             prop_assert_eq!(&status["return"]["running"], state == "running");
         }
-        let text = format!("{}.{}.{}", release.0, release.1, release.2);
+        let text = release.to_string();
         for message in messages {
             let Some(name) = message["event"].as_str() else {
                 prop_assert!(message.get("return").is_some() != message.get("error").is_some(), "{message}");
@@ -141,7 +143,7 @@ proptest! {
         steps in prop::collection::vec((prop::sample::select(ACTIONS.to_vec()), 0..2000_u64), 1..20),
     ) {
         let session = || {
-            let running = Machine::start(MachineConfig { seed, ..MachineConfig::default() }).unwrap();
+            let running = Machine::start(MachineConfig::default().with_seed(seed)).unwrap();
             let mut client = Client::new(running.connect().unwrap());
             let mut messages = Vec::new();
             for (line, milliseconds) in &steps {

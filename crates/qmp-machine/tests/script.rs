@@ -31,7 +31,7 @@ impl PlayResult {
 }
 
 fn play(script: &Script, seed: u64, span: Duration) -> PlayResult {
-    let mut config = MachineConfig { seed, ..MachineConfig::default() };
+    let mut config = MachineConfig::default().with_seed(seed);
     script.machine.apply(&mut config);
     let running = Machine::start(config).unwrap();
     let mut client = running.connect().unwrap();

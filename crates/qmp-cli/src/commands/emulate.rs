@@ -6,6 +6,7 @@ use std::io;
 
 use clap::Args;
 use qmp_client::Address;
+use qmp_events::Release;
 use qmp_machine::script::{Emulation, EmulationConfig, EmulationEvent, Script, bundled, release};
 use qmp_machine::{MachineConfig, RebootAction, ShutdownAction};
 use qmp_settings::suggest;
@@ -38,7 +39,7 @@ pub struct Emulate {
 
     /// The release of QEMU that it reports, such as 7.2 or 11.1.3
     #[arg(long, value_name = "RELEASE", value_parser = release)]
-    release: Option<(u32, u32, u32)>,
+    release: Option<Release>,
 
     /// The seed of the script's random numbers
     #[arg(long, value_name = "N")]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use qmp_client::Address;
+use qmp_events::Release;
 use qmp_journal::{Globs, Query, Reader};
 use qmp_machine::replay::{Recording, RecordingBuilder, RecordingError, Replay as Tape};
 use qmp_machine::script::release;
@@ -47,7 +48,7 @@ pub struct Replay {
 
     /// The release to report if the recording has no greeting
     #[arg(long, value_name = "RELEASE", value_parser = release)]
-    release: Option<(u32, u32, u32)>,
+    release: Option<Release>,
 
     /// Continue to answer commands after the last event, until interrupted
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use qmp_events::Release;
 use qmp_wire::{
     Message,
     server::{Profile, Server},
@@ -24,8 +25,10 @@ pub(super) struct Client {
 
 impl Client {
     /// Sends the greeting of the session; a session without a recorded greeting claims `release`.
-    pub(super) fn new(session: &Session, release: (u32, u32, u32)) -> Self {
-        let unknown = Profile { version: release, package: "".into(), out_of_band: false, pretty: false };
+    pub(super) fn new(session: &Session, release: Release) -> Self {
+        let Release { major, minor, micro } = release;
+        let version = (major.into(), minor.into(), micro.unwrap_or(0).into());
+        let unknown = Profile { version, package: "".into(), out_of_band: false, pretty: false };
         let Some(greeting) = &session.greeting else {
             let server = Server::new(Arc::new(unknown));
             let mut client = Self { server, output: session.early.clone(), has_request: false };

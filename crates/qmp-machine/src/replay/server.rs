@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use qmp_events::Release;
 use qmp_server::Listener;
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
@@ -30,14 +31,14 @@ use super::{
 pub const QUIET_BEFORE_END: Duration = Duration::from_secs(1);
 
 /// The claimed release if the recording contains none.
-const UNKNOWN_RELEASE: (u32, u32, u32) = (11, 1, 3);
+const UNKNOWN_RELEASE: Release = Release::stable(11, 1, 3);
 
 /// Settings of a replay.
 #[derive(Clone, Debug)]
 pub struct Replay {
     recording: Recording,
     speed: f64,
-    release: (u32, u32, u32),
+    release: Release,
     stays: bool,
 }
 
@@ -57,7 +58,7 @@ impl Replay {
 
     /// Sets the claimed release for sessions without a recorded greeting.
     #[must_use]
-    pub fn release(mut self, release: (u32, u32, u32)) -> Self {
+    pub fn release(mut self, release: Release) -> Self {
         self.release = release;
         self
     }

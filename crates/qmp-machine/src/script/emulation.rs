@@ -180,7 +180,7 @@ impl Supervisor {
         let seed = seed.or(script.as_ref().map(|script| script.seed)).unwrap_or(machine.seed);
         let seed = seed.wrapping_add(number);
         let listener = (self.listen)()?;
-        let running = Arc::new(Machine::start(MachineConfig { seed, ..machine.clone() })?);
+        let running = Arc::new(Machine::start(machine.clone().with_seed(seed))?);
         let faults = script.as_ref().map(|script| script.faults(seed)).filter(|faults| !faults.is_empty());
         let faults = match faults {
             Some(faults) => {

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MachineSettings {
     /// The QEMU release that the machine claims to be.
-    pub release: Option<(u32, u32, u32)>,
+    pub release: Option<Release>,
     /// The action at a reboot.
     pub reboot: Option<RebootAction>,
     /// The action at a shutdown.
@@ -70,7 +70,7 @@ fn set<T>(field: &mut T, value: Option<T>) {
 /// # Errors
 ///
 /// A message for users: the text is not a number, or there is no such release.
-pub fn release(text: &str) -> Result<(u32, u32, u32), String> {
+pub fn release(text: &str) -> Result<Release, String> {
     let numbers: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
     let (major, minor, micro) = match numbers.as_deref() {
         Some([major, minor]) => (*major, *minor, 0),
@@ -85,7 +85,7 @@ pub fn release(text: &str) -> Result<(u32, u32, u32), String> {
             "release {major}.{minor} does not exist; the first is {first}, the newest {last}"
         ));
     }
-    Ok((major, minor, micro))
+    Ok(Release::stable(line.major, line.minor, number(micro)))
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn release_must_exist() {
-        type Case<'a> = (&'a str, Result<(u32, u32, u32), &'a str>);
+        type Case<'a> = (&'a str, Result<(u16, u16, u16), &'a str>);
         let cases: [Case<'_>; 7] = [
             ("7.2", Ok((7, 2, 0))),
             ("7.2.22", Ok((7, 2, 22))),
@@ -106,7 +106,9 @@ mod tests {
         ];
         for (text, expected) in cases {
             match (release(text), expected) {
-                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{text}"),
+                (Ok(found), Ok((major, minor, micro))) => {
+                    assert_eq!(found, Release::stable(major, minor, micro), "{text}");
+                }
                 (Err(error), Err(part)) => assert!(error.contains(part), "{text}: {error}"),
                 (found, _) => panic!("{text}: {found:?}"),
             }
@@ -119,12 +121,12 @@ mod tests {
         MachineSettings::default().apply(&mut config);
         assert_eq!(config, MachineConfig::default());
         let settings = MachineSettings {
-            release: Some((7, 2, 0)),
+            release: Some(Release::stable(7, 2, 0)),
             bare: true,
             cpus: Some(4),
             ..MachineSettings::default()
         };
         settings.apply(&mut config);
-        assert_eq!((config.release, config.cpus, config.devices.len()), ((7, 2, 0), 4, 0));
+        assert_eq!((config.release, config.cpus, config.devices.len()), (Release::stable(7, 2, 0), 4, 0));
     }
 }

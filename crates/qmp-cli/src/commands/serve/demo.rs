@@ -93,11 +93,9 @@ impl Demo {
         let name = if round == 0 { name.to_owned() } else { format!("{name}-{}", round + 1) };
         let path = self.directory.path().join(format!("{name}.sock"));
         let address = Address::Unix { path, listen: false };
-        let machine = MachineConfig {
-            name: Some(name.as_str().into()),
-            uuid: format!("00000000-0000-4000-8000-{:012}", number + 1).into(),
-            ..MachineConfig::default()
-        };
+        let machine = MachineConfig::default()
+            .with_name(&name)
+            .with_uuid(&format!("00000000-0000-4000-8000-{:012}", number + 1));
         let config = EmulationConfig {
             script: bundled::find(script).map(bundled::BundledScript::script),
             seed: Some(u64::try_from(number).unwrap_or(0)),

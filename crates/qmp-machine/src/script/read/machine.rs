@@ -1,5 +1,6 @@
 //! Parses `[machine]`.
 
+use qmp_events::Release;
 use serde::{Deserialize, de::value::StrDeserializer};
 
 use super::values::{ScriptReader, Value};
@@ -73,7 +74,7 @@ impl<'t> ScriptReader<'t> {
         settings
     }
 
-    fn release(&mut self, value: &Value<'t>) -> Option<(u32, u32, u32)> {
+    fn release(&mut self, value: &Value<'t>) -> Option<Release> {
         let text = self.string(value)?;
         settings::release(text).map_err(|message| self.problem(&value.span(), &message)).ok()
     }

@@ -219,7 +219,7 @@ fn all_keys_are_parsed() {
     let script = Script::parse("all.toml", text).unwrap();
     assert_eq!((script.summary.as_deref(), script.seed, script.speed), (Some("all keys"), 7, 2.5));
     assert_eq!(script.restart, Some(std::time::Duration::from_secs(3)));
-    assert_eq!(script.machine.release, Some((7, 2, 22)));
+    assert_eq!(script.machine.release, Some(qmp_events::Release::stable(7, 2, 22)));
     assert_eq!(script.machine.memory_bytes, Some(1 << 30));
     assert_eq!(script.machine.shutdown, Some(crate::ShutdownAction::Pause));
     assert_eq!(script.machine.devices.len(), 1);
