@@ -20,6 +20,7 @@ mod event;
 mod refusals;
 mod transitions;
 mod timers;
+mod scheduled;
 mod guest;
 mod config;
 mod vm;

@@ -19,6 +19,7 @@ use crate::{
     devices,
     event::printable,
     refusals::generic,
+    scheduled::{self, UserValue},
     vm::Vm,
 };
 
@@ -107,12 +108,18 @@ impl Machine {
     /// Schedules `then` for when `after` has passed on the machine's clock, such as a step of a script.
     ///
     /// Of two calls due at the same time, the one scheduled first runs first. After the exit no call runs.
+    ///
+    /// A panic in the call is caught: the machine goes on, [`Stats::panics`](crate::Stats::panics) counts it, and
+    /// [`RunningMachine::advance`], [`wait`](crate::RunningMachine::wait) and [`stop`](crate::RunningMachine::stop), or
+    /// `MemoryMachine::wait`, report it as their error.
+    ///
+    /// [`RunningMachine::advance`]: crate::RunningMachine::advance
     pub fn schedule(&self, after: Duration, then: impl FnOnce(&mut MachineAccess<'_>) + Send + 'static) {
         self.update();
         {
             let mut vm = self.lock();
             vm.now = vm.now.max(self.shared.clock.now());
-            vm.later(after, move |vm| then(&mut MachineAccess { vm }));
+            later(&mut vm, after, then);
             self.catch_up(&mut vm);
         }
         self.update();
@@ -175,6 +182,20 @@ impl Machine {
         self.lock().next_deadline()
     }
 
+    /// Returns the number of panics in scheduled calls.
+    pub(crate) fn panics(&self) -> u64 {
+        self.lock().panics.count
+    }
+
+    /// Returns the error that reports the panics in scheduled calls since the last report.
+    ///
+    /// # Errors
+    ///
+    /// The text of the first panic.
+    pub(crate) fn report_panics(&self) -> io::Result<()> {
+        self.lock().panics.report().map_or(Ok(()), Err)
+    }
+
     pub(crate) fn clock(&self) -> &SharedClock {
         &self.shared.clock
     }
@@ -231,6 +252,17 @@ impl Machine {
     }
 }
 
+/// Schedules a call of the user.
+fn later(vm: &mut Vm, after: Duration, then: impl FnOnce(&mut MachineAccess<'_>) + Send + 'static) {
+    let then = UserValue::new(then);
+    vm.later(after, move |vm| {
+        let then = then.into_inner();
+        if let Err(payload) = scheduled::call(|| then(&mut MachineAccess { vm: &mut *vm })) {
+            vm.panics.add(payload);
+        }
+    });
+}
+
 /// Access to the machine for a scheduled call.
 #[derive(Debug)]
 pub struct MachineAccess<'a> {
@@ -249,7 +281,7 @@ impl MachineAccess<'_> {
 
     /// Like [`Machine::schedule`].
     pub fn schedule(&mut self, after: Duration, then: impl FnOnce(&mut MachineAccess<'_>) + Send + 'static) {
-        self.vm.later(after, move |vm| then(&mut MachineAccess { vm }));
+        later(self.vm, after, then);
     }
 
     /// Returns the time since the start at which the call is due.

@@ -9,7 +9,7 @@ use std::{
 
 use qmp_events::Release;
 use qmp_host::lock;
-use qmp_server::{Monitor, Validation};
+use qmp_server::{Monitor, Stats, Validation};
 
 use crate::{config::MachineConfig, machine::Machine};
 
@@ -66,7 +66,8 @@ impl MonitoredMachine {
     ///
     /// # Errors
     ///
-    /// A system error if the monitor cannot poll its sockets.
+    /// A system error if the monitor cannot poll its sockets; [`io::ErrorKind::InvalidInput`] at the end of the clock's
+    /// range.
     pub(crate) fn advance(&self, by: Duration) -> io::Result<()> {
         let until = self.machine.clock().now().saturating_add(by);
         self.advance_to(until)
@@ -85,7 +86,12 @@ impl MonitoredMachine {
             let remaining = until.saturating_sub(clock.now());
             let next = self.time_to_work(&monitor);
             let is_last = next.is_none_or(|step| step > remaining);
-            clock.advance(if is_last { remaining } else { next.unwrap_or_default() });
+            let (step, before) = (if is_last { remaining } else { next.unwrap_or_default() }, clock.now());
+            clock.advance(step);
+            if !step.is_zero() && clock.now() == before {
+                let text = "the clock of a machine ends 2^40 seconds after its start";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
             // Rate-limit windows that close at this time close before the machine's timers run.
             monitor.process()?;
             self.machine.run_due();
@@ -93,6 +99,13 @@ impl MonitoredMachine {
                 return monitor.process();
             }
         }
+    }
+
+    /// Returns the monitor's statistics, with the panics of scheduled calls.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = lock(&self.monitor).stats();
+        stats.panics += self.machine.panics();
+        stats
     }
 
     /// Returns the time until the next work; `None` if only a client or an action can cause work.

@@ -138,29 +138,32 @@ impl RunningMachine {
     ///
     /// # Errors
     ///
-    /// A system error if the monitor cannot poll its sockets.
+    /// A system error if the monitor cannot poll its sockets. [`io::ErrorKind::InvalidInput`] if the clock reached the end
+    /// of its range, 2^40 seconds after the start. The panic of a scheduled call, each once, after the clock has been
+    /// advanced: see [`Machine::schedule`].
     pub fn advance(&self, by: Duration) -> io::Result<()> {
         let advanced = self.monitored.advance(by);
         if self.machine().exited().is_some() {
             // This call may have consumed the wakeup of the machine's thread.
             self.machine().wake();
         }
-        advanced
+        advanced.and_then(|()| self.machine().report_panics())
     }
 
     /// Returns the monitor's statistics.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        lock(&self.monitored.monitor).stats()
+        self.monitored.stats()
     }
 
     /// Waits until the machine exits by itself; returns its exit status.
     ///
     /// # Errors
     ///
-    /// The error that ended its thread.
+    /// The error that ended its thread; the panic of a scheduled call: see [`Machine::schedule`].
     pub fn wait(mut self) -> io::Result<i32> {
         self.join()?;
+        self.machine().report_panics()?;
         Ok(self.machine().exited().unwrap_or_default())
     }
 
@@ -168,9 +171,10 @@ impl RunningMachine {
     ///
     /// # Errors
     ///
-    /// The error that ended its thread earlier.
+    /// The error that ended its thread earlier; the panic of a scheduled call: see [`Machine::schedule`].
     pub fn stop(mut self) -> io::Result<()> {
-        self.end()
+        self.end()?;
+        self.machine().report_panics()
     }
 
     fn end(&mut self) -> io::Result<()> {

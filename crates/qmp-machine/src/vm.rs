@@ -14,6 +14,7 @@ use crate::{
     devices::Devices,
     event::RaisedEvent,
     random::Random,
+    scheduled::Panics,
     timers::{Timers, Work},
     transitions::Status,
 };
@@ -37,6 +38,8 @@ pub(crate) struct Vm {
     /// The functions of the release's commands.
     pub(crate) runs: Arc<BTreeMap<&'static str, Run>>,
     timers: Timers<Self>,
+    /// The panics of scheduled calls.
+    pub(crate) panics: Panics,
     raised: Vec<RaisedEvent>,
     /// The random generator for the numbers that the machine invents.
     pub(crate) random: Random,
@@ -57,6 +60,7 @@ impl Vm {
             now: Duration::ZERO,
             runs: Arc::default(),
             timers: Timers::default(),
+            panics: Panics::default(),
             raised: Vec::new(),
             random: Random::new(config.seed, MACHINE_PART),
             config,

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::random::Random;
 
+/// Maximum number of copies of a message, however many rules duplicate it.
+const COPIES_MAX: usize = 1024;
+
 /// One connection, from the machine to the client.
 #[derive(Debug)]
 pub struct Stage {
@@ -154,8 +157,11 @@ impl Stage {
             }
             match &rule.fault.kind {
                 FaultKind::Drop => copies = 0,
-                FaultKind::Delay { by, jitter } => wait += *by + rule.random.span(*jitter),
-                FaultKind::Duplicate => copies *= 2,
+                FaultKind::Delay { by, jitter } => {
+                    let by = by.saturating_add(rule.random.span(*jitter));
+                    wait = wait.saturating_add(by);
+                }
+                FaultKind::Duplicate => copies = (copies * 2).min(COPIES_MAX),
                 FaultKind::Reorder => swap = true,
                 FaultKind::Truncate { bytes } => cut(&mut message, *bytes, &mut rule.random),
                 FaultKind::Corrupt { bytes } => corrupt(&mut message, *bytes, &mut rule.random),
@@ -166,17 +172,18 @@ impl Stage {
                 FaultKind::EarlyEvent { .. } | FaultKind::NeverGreet => {}
             }
         }
+        let at = now.saturating_add(wait);
         if swap && self.reordered.is_none() && copies > 0 && !close {
-            self.reordered = Some((message.repeat(copies), now + wait + REORDER_WITHIN));
+            self.reordered = Some((message.repeat(copies), at.saturating_add(REORDER_WITHIN)));
             return;
         }
         if copies > 0 {
-            self.send(message.repeat(copies), now + wait);
+            self.send(message.repeat(copies), at);
         }
         self.release(now);
         if close {
             self.ended = true;
-            self.queue.push_back(QueuedOutput { output: StageOutput::Close, not_before: now + wait });
+            self.queue.push_back(QueuedOutput { output: StageOutput::Close, not_before: at });
         }
     }
 
@@ -200,7 +207,8 @@ impl Rule {
     fn applies(&mut self) -> bool {
         let Fault { skip, every, times, probability, .. } = self.fault;
         self.matched += 1;
-        let turn = self.matched.checked_sub(skip + 1).is_some_and(|after| after % every.max(1) == 0);
+        let turn =
+            self.matched.checked_sub(skip.saturating_add(1)).is_some_and(|after| after % every.max(1) == 0);
         let may = turn && times.is_none_or(|times| self.applied < times);
         let applies = may && self.random.draw(probability);
         self.applied += u64::from(applies);

@@ -22,6 +22,9 @@ use tokio::{
 
 use crate::{config::MachineConfig, monitored::MonitoredMachine};
 
+/// A time that no runtime waits for: thirty years, as in tokio.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// A machine on the clock of a runtime.
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -85,12 +88,12 @@ impl Driver {
 
     /// Returns the monitor's statistics.
     pub(super) fn stats(&self) -> Stats {
-        lock(&self.monitored.monitor).stats()
+        self.monitored.stats()
     }
 
-    /// Removes the error that ended the monitor.
+    /// Removes the error that ended the monitor, or that of a scheduled call that panicked.
     pub(super) fn take_error(&self) -> Option<io::Error> {
-        lock(&self.error).take()
+        lock(&self.error).take().or_else(|| self.monitored.machine.report_panics().err())
     }
 
     /// Returns the time since the start, on the clock of the runtime.
@@ -100,9 +103,9 @@ impl Driver {
         self.begin.elapsed()
     }
 
-    /// Returns the moment at this time since the start.
+    /// Returns the moment at this time since the start; one in the far future for a time that no clock reaches.
     pub(super) fn moment(&self, since_start: Duration) -> Instant {
-        self.begin + since_start
+        self.begin.checked_add(since_start).unwrap_or_else(|| self.begin + FAR)
     }
 
     fn run_to_now(&self) {

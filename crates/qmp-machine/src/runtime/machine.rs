@@ -109,7 +109,7 @@ impl MemoryMachine {
     ///
     /// # Errors
     ///
-    /// The error that ended its monitor earlier.
+    /// The error that ended its monitor earlier; the panic of a scheduled call, each once: see [`Machine::schedule`].
     pub async fn wait(&self) -> io::Result<i32> {
         poll_fn(|context| {
             self.driver.register(context.waker());
