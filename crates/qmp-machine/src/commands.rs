@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use qmp_events::Release;
-use qmp_server::{Command, EnumType, ObjectType, Refusal, Type, check_arguments};
+use qmp_server::{Command, EnumType, ObjectType, Refusal, Type, check_arguments, wrap_unsigned};
 use qmp_wire::dialect;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    event::printable,
     refusals::generic,
     vm::{Run, Vm},
 };
@@ -33,7 +34,7 @@ impl Entry {
         run: impl Fn(&mut Vm, A) -> Result<R, Refusal> + Send + Sync + 'static,
     ) -> Self {
         let run = move |vm: &mut Vm, arguments: Value| {
-            let arguments = serde_json::from_value(arguments).map_err(generic)?;
+            let arguments = A::deserialize(printable(&arguments)).map_err(generic)?;
             let mut value = serde_json::to_value(run(vm, arguments)?).map_err(generic)?;
             if value.is_null() {
                 value = Value::Object(serde_json::Map::new());
@@ -109,11 +110,12 @@ impl Entry {
     pub(crate) fn checked(&self) -> Run {
         let (run, ty) = (Arc::clone(&self.run), self.arguments.clone());
         Arc::new(move |vm, arguments| {
-            let text = serde_json::to_vec(&arguments).map_err(generic)?;
-            if let dialect::Value::Object(arguments) = dialect::Value::read(&text) {
-                check_arguments(&arguments, &ty)?;
-            }
-            run(vm, arguments)
+            let dialect::Value::Object(mut arguments) = printable(&arguments) else {
+                return run(vm, arguments);
+            };
+            check_arguments(&arguments, &ty)?;
+            wrap_unsigned(&mut arguments, &ty);
+            run(vm, serde_json::to_value(&arguments).map_err(generic)?)
         })
     }
 

@@ -29,8 +29,8 @@ pub(crate) fn check_value(name: &str, value: &Value, ty: &Type) -> Result<(), St
 
 /// Converts negative numbers modulo 2⁶⁴ where `uint64` or `size` is described, as QEMU does, and nowhere else.
 ///
-/// The arguments must fit their description.
-pub(crate) fn wrap_unsigned(arguments: &mut Object, ty: &ObjectType) {
+/// The arguments must fit their description. A [`Monitor`](crate::Monitor) does this with the arguments of a command.
+pub fn wrap_unsigned(arguments: &mut Object, ty: &ObjectType) {
     for member in &ty.members {
         if let Some(value) = arguments.get_mut(&member.name) {
             wrap(value, &member.ty);

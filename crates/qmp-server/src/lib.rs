@@ -40,7 +40,7 @@ mod builder;
 
 pub use builder::{CONNECTIONS_MAX, MonitorBuilder, OUTPUT_MAX_BYTES, STOP_TIMEOUT};
 pub use caller::{Caller, ConnectionId, DESCRIPTORS_MAX, DialerId, ListenerId};
-pub use check::check_arguments;
+pub use check::{check_arguments, wrap_unsigned};
 pub use command::{Command, NoArguments};
 pub use counters::Stats;
 pub use descriptor_store::DescriptorStore;

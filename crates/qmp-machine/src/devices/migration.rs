@@ -2,6 +2,7 @@
 
 mod state;
 mod lifecycle;
+mod parameters;
 mod settings;
 mod outgoing;
 mod incoming;
@@ -13,8 +14,14 @@ pub(crate) use state::Migration;
 use crate::commands::Entry;
 
 pub(crate) fn commands() -> Vec<Entry> {
-    [settings::commands(), outgoing::commands(), incoming::commands(), colo::commands()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        parameters::commands(),
+        settings::commands(),
+        outgoing::commands(),
+        incoming::commands(),
+        colo::commands(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

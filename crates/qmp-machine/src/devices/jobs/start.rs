@@ -1,14 +1,16 @@
 //! The commands that start jobs.
 
+use qmp_events::EventKind;
 use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     job::{Job, Kind, Policy, Status},
     lifecycle,
 };
 use crate::{
-    commands::{Entry, optional_any},
+    commands::{Entry, one_of, optional_any},
     devices::block::expect,
     refusals::generic,
     vm::Vm,
@@ -23,7 +25,10 @@ struct Start {
     target: Option<Box<str>>,
     top: Option<Box<str>>,
     top_node: Option<Box<str>>,
-    speed: Option<u64>,
+    speed: Option<i64>,
+    sync: Option<Box<str>>,
+    granularity: Option<u32>,
+    buf_size: Option<i64>,
     on_error: Option<Policy>,
     on_source_error: Option<Policy>,
     on_target_error: Option<Policy>,
@@ -52,6 +57,9 @@ fn policy() -> Type {
     Type::one_of("BlockdevOnError", ["report", "ignore", "enospc", "stop", "auto"])
 }
 
+/// The granularities of a mirror, in bytes.
+const GRANULARITIES: std::ops::RangeInclusive<u32> = 512..=64 << 20;
+
 /// Adds the arguments of a block job.
 fn block_job(arguments: ObjectType, more: &str) -> ObjectType {
     let arguments = arguments
@@ -61,15 +69,20 @@ fn block_job(arguments: ObjectType, more: &str) -> ObjectType {
         .optional("auto-finalize", Type::Bool)
         .optional("auto-dismiss", Type::Bool);
     more.split_whitespace().fold(arguments, |arguments, name| match name {
-        "target" | "sync" => arguments.required(name, Type::Str),
+        "target" => arguments.required(name, Type::Str),
+        "sync" => arguments.required(name, one_of("MirrorSyncMode", SYNC_MODES)),
+        "granularity" => arguments.optional(name, Type::Uint32),
+        "buf-size" => arguments.optional(name, Type::Int),
         "on-error" | "on-source-error" | "on-target-error" => arguments.optional(name, policy()),
         _ => arguments.optional(name, Type::Any),
     })
 }
 
+const SYNC_MODES: &str = "top full none incremental bitmap";
+
 const MIRROR: &str = "\
-    target sync on-source-error on-target-error replaces granularity buf-size filter-node-name copy- \
-    mode mode format node-name";
+    target sync on-source-error on-target-error replaces granularity buf-size filter-node-name \
+    copy-mode mode format node-name";
 const BACKUP: &str = "\
     target sync on-source-error on-target-error bitmap bitmap-mode compress filter-node-name x-perf \
     mode format discard-source";
@@ -80,7 +93,11 @@ const COMMIT: &str = "\
 
 pub(super) fn commands() -> Vec<Entry> {
     let block = |name: &'static str, kind: Kind, more: &'static str| {
-        Entry::new(name, move |arguments| block_job(arguments, more), move |vm, start| begin(vm, kind, start))
+        Entry::new(
+            name,
+            move |arguments| block_job(arguments, more),
+            move |vm, start: Start| begin(vm, kind, &start),
+        )
     };
     let other = |name: &'static str, kind: Kind, more: &'static str| {
         let describe = move |arguments: ObjectType| {
@@ -112,14 +129,18 @@ fn node_of(vm: &Vm, name: &str) -> Result<Box<str>, Refusal> {
     Ok(expect(vm, medium.unwrap_or(name))?.name.clone())
 }
 
-fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), Refusal> {
+fn begin(vm: &mut Vm, kind: Kind, start: &Start) -> Result<(), Refusal> {
     let source = node_of(vm, &start.device)?;
+    let is_used = |job: &Job| job.source == source || job.target.as_ref() == Some(&source);
+    if vm.devices.jobs.jobs.iter().any(is_used) {
+        return Err(generic("Need a root block node"));
+    }
     let by_device = vm.devices.bus.find(&start.device).map(|device| device.id.clone().unwrap_or_default());
     // A node that is the medium of no device provides no default identifier.
-    let id = start.job_id.or(by_device).unwrap_or_default();
+    let id = start.job_id.clone().or(by_device).unwrap_or_default();
     let len = expect(vm, &source)?.size_bytes;
-    let target = match (kind, start.target) {
-        (Kind::Mirror | Kind::Backup, Some(target)) => Some(target_node(vm, &target)?),
+    let target = match (kind, &start.target) {
+        (Kind::Mirror | Kind::Backup, Some(target)) => Some(target_node(vm, target)?),
         _ => None,
     };
     let kind = if kind == Kind::Commit && start.top.is_none() && start.top_node.is_none() {
@@ -127,9 +148,14 @@ fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), Refusal> {
     } else {
         kind
     };
-    if vm.devices.jobs.jobs.iter().any(|job| job.source == source) {
-        return Err(generic("Need a root block node"));
-    }
+    check_copy(kind, start, target.as_ref() == Some(&source))?;
+    check_id(vm, &id)?;
+    let speed = speed(start.speed).inspect_err(|_| {
+        // QEMU makes the job, and then sets its speed.
+        for status in [Status::Created, Status::Null] {
+            vm.raise(EventKind::JobStatusChange, json!({"status": status.as_str(), "id": id}));
+        }
+    })?;
     let on_error = start.on_error.unwrap_or_default();
     let job = Job {
         id,
@@ -140,7 +166,7 @@ fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), Refusal> {
         target,
         len,
         offset: 0,
-        speed: start.speed.unwrap_or(0),
+        speed,
         auto_finalize: start.auto_finalize.unwrap_or(true),
         auto_dismiss: start.auto_dismiss.unwrap_or(true),
         on_source_error: start.on_source_error.unwrap_or(on_error),
@@ -152,6 +178,41 @@ fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), Refusal> {
         cancelled: false,
     };
     enlist(vm, job)
+}
+
+/// Refuses what a mirror or a backup cannot do, in QEMU's order.
+fn check_copy(kind: Kind, start: &Start, is_same: bool) -> Result<(), Refusal> {
+    match kind {
+        Kind::Backup if is_same => Err(generic("Source and target cannot be the same")),
+        Kind::Mirror => {
+            if let Some(granularity) = start.granularity.filter(|granularity| *granularity != 0) {
+                let refuse = |expected| Err(generic(format!("Parameter 'granularity' expects {expected}")));
+                if !GRANULARITIES.contains(&granularity) {
+                    return refuse("a value in range [512B, 64MB]");
+                }
+                if !granularity.is_power_of_two() {
+                    return refuse("a power of 2");
+                }
+            }
+            match start.sync.as_deref() {
+                Some(sync @ ("incremental" | "bitmap")) => {
+                    Err(generic(format!("Sync mode '{sync}' not supported")))
+                }
+                _ if start.buf_size.is_some_and(|bytes| bytes < 0) => {
+                    Err(generic("Invalid parameter 'buf-size'"))
+                }
+                _ if is_same => Err(generic("Can't mirror node into itself")),
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the speed of a job; 0 for no limit.
+pub(super) fn speed(speed: Option<i64>) -> Result<u64, Refusal> {
+    let speed = u64::try_from(speed.unwrap_or(0));
+    speed.map_err(|_| generic("Parameter 'speed' expects a non-negative value"))
 }
 
 /// Returns the node of a target. A target that is a file and no node counts as one that has room and never fails.
@@ -192,18 +253,24 @@ fn begin_other(vm: &mut Vm, kind: Kind, start: StartOther) -> Result<(), Refusal
 
 fn enlist(vm: &mut Vm, mut job: Job) -> Result<(), Refusal> {
     vm.expect_room()?;
+    check_id(vm, &job.id)?;
     let jobs = &mut vm.devices.jobs;
-    if jobs.find(&job.id).is_some() {
-        return Err(generic(format!("Job ID '{}' already in use", job.id)));
-    }
-    if !is_well_formed(&job.id) {
-        return Err(generic(format!("Invalid job ID '{}'", job.id)));
-    }
     jobs.started += 1;
     let number = jobs.started;
     job.number = number;
     jobs.jobs.push(job);
     lifecycle::start(vm, number);
+    Ok(())
+}
+
+/// Checks that a new job can have this identifier.
+fn check_id(vm: &Vm, id: &str) -> Result<(), Refusal> {
+    if vm.devices.jobs.find(id).is_some() {
+        return Err(generic(format!("Job ID '{id}' already in use")));
+    }
+    if !is_well_formed(id) {
+        return Err(generic(format!("Invalid job ID '{id}'")));
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     job::{Job, Status},
-    lifecycle,
+    lifecycle, start,
 };
 use crate::{
     commands::Entry,
@@ -70,7 +70,7 @@ struct Steer {
     #[serde(alias = "device")]
     id: Box<str>,
     force: Option<bool>,
-    speed: Option<u64>,
+    speed: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -143,8 +143,9 @@ fn steer(vm: &mut Vm, family: Family, verb: Verb, order: &Steer) -> Result<(), R
         Verb::Resume => lifecycle::resume(vm, job.number),
         Verb::Cancel => cancel(vm, &job, family == Family::Job || order.force.unwrap_or(false)),
         Verb::SetSpeed => {
+            let speed = start::speed(order.speed)?;
             if let Some(job) = vm.devices.jobs.by_number(job.number) {
-                job.speed = order.speed.unwrap_or(0);
+                job.speed = speed;
             }
         }
         Verb::Finalize => lifecycle::complete(vm, job.number),

@@ -2,10 +2,10 @@
 
 use qmp_server::{ObjectType, Refusal, RunState, Type};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
-    commands::{Entry, one_of, optional_any},
+    commands::{Entry, one_of},
     event::strip_nulls,
     refusals::generic,
     vm::Vm,
@@ -14,13 +14,8 @@ use crate::{
 /// The capabilities that this machine has.
 const CAPABILITIES: &str = "\
     xbzrle rdma-pin-all auto-converge zero-blocks events postcopy-ram x-colo release-ram return-path \
-    pause-before-switchover multifd dirty-bitmaps postcopy-blocktime late-block-activate x-ignore- \
-    shared validate-uuid background-snapshot zero-copy-send postcopy-preempt switchover-ack mapped-ram";
-
-const PARAMETERS: &str = "\
-    announce-initial avail-switchover-bandwidth compress-level cpu-throttle-initial downtime-limit \
-    max-bandwidth max-postcopy-bandwidth multifd-channels multifd-compression tls-creds tls-hostname \
-    xbzrle-cache-size";
+    pause-before-switchover multifd dirty-bitmaps postcopy-blocktime late-block-activate \
+    x-ignore-shared validate-uuid background-snapshot zero-copy-send postcopy-preempt switchover-ack mapped-ram";
 
 #[derive(Deserialize)]
 struct Capabilities {
@@ -47,7 +42,6 @@ pub(super) fn commands() -> Vec<Entry> {
             .required("state", Type::Bool)
     };
     let capabilities = move |arguments: ObjectType| arguments.required("capabilities", Type::list(status()));
-    let parameters = |arguments: ObjectType| optional_any(arguments, PARAMETERS);
     let load = |arguments: ObjectType| {
         arguments.optional("used-bytes", Type::Size).optional("dirty-bytes-per-second", Type::Size)
     };
@@ -61,14 +55,6 @@ pub(super) fn commands() -> Vec<Entry> {
             Ok(Value::Array(list.collect()))
         })
         .since(1, 2),
-        Entry::new("migrate-set-parameters", parameters, |vm, parameters: Map<String, Value>| {
-            let number = |name: &str| parameters.get(name).and_then(Value::as_u64);
-            let migration = &mut vm.devices.migration;
-            migration.max_bandwidth = number("max-bandwidth").or(migration.max_bandwidth);
-            migration.downtime_limit_ms = number("downtime-limit").or(migration.downtime_limit_ms);
-            Ok(())
-        })
-        .since(2, 4),
         Entry::plain("query-migrate", |vm| Ok(query(vm))),
         Entry::new("x-guest-use-memory", load, |vm, Load { used_bytes, dirty_bytes_per_second }| {
             let migration = &mut vm.devices.migration;

@@ -1,6 +1,6 @@
 //! The state of the migration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The current or last migration, and the settings of the next one.
 #[derive(Debug, Default)]
@@ -8,6 +8,8 @@ pub(crate) struct Migration {
     pub(super) status: Option<Status>,
     /// Enabled capabilities.
     pub(super) capabilities: BTreeSet<Box<str>>,
+    /// The numbers among the parameters that a client has set.
+    pub(super) parameters: BTreeMap<Box<str>, u64>,
     pub(super) max_bandwidth: Option<u64>,
     pub(super) downtime_limit_ms: Option<u64>,
     /// Bytes a second that the guest changes, and bytes of memory to move.
