@@ -71,6 +71,7 @@ impl EventArgs {
 
 /// A warning about the name of an event that no known QEMU has.
 pub fn name_warning(name: &str) -> Option<String> {
+    let name = name.strip_prefix('!').unwrap_or(name);
     let is_pattern = name.contains(['*', '?', '[', '{']);
     if is_pattern || name.starts_with("__") || qmp_events::EventKind::from_name(name).is_some() {
         return None;

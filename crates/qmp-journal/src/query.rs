@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use qmp_wire::{Body, Record, UnixMicros};
 use serde_json::Value;
 
@@ -30,7 +30,9 @@ pub struct Query {
 #[non_exhaustive]
 pub enum QueryError {
     /// A pattern cannot be read.
-    #[error("bad pattern {pattern:?}: {what}; use * ? [a-z] {{a,b}}, and \\ before one meant literally")]
+    #[error(
+        "bad pattern {pattern:?}: {what}; use * ? [a-z] {{a,b}}, ! before one that excludes, and \\ before one meant literally"
+    )]
     Glob {
         /// The pattern.
         pattern: Box<str>,
@@ -47,10 +49,12 @@ pub enum QueryError {
 
 /// Patterns for names, one of which must match; without patterns every name matches.
 ///
-/// `*` any text, `?` one character, `[a-z]` a range, `{a,b}` alternatives. Upper and lower case differ.
+/// `*` any text, `?` one character, `[a-z]` a range, `{a,b}` alternatives. Upper and lower case differ. A pattern after `!`
+/// excludes the names that it matches; a list of such patterns alone matches every other name. `\!` is the character.
 #[derive(Clone, Debug, Default)]
 pub struct Globs {
-    set: Option<GlobSet>,
+    included: Option<GlobSet>,
+    excluded: Option<GlobSet>,
     patterns: Vec<Box<str>>,
 }
 
@@ -70,29 +74,29 @@ impl Globs {
     ///
     /// [`QueryError::Glob`] for the first pattern that is invalid.
     pub fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, QueryError> {
-        let mut builder = GlobSetBuilder::new();
-        let mut kept = Vec::new();
+        let (mut included, mut excluded, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for pattern in patterns {
             let pattern = pattern.as_ref();
-            let refused = |error: globset::Error| QueryError::Glob {
-                pattern: pattern.into(),
-                what: error.kind().to_string().into(),
+            let (list, glob) = match pattern.strip_prefix('!') {
+                Some(rest) => (&mut excluded, rest),
+                None => (&mut included, pattern),
             };
-            builder.add(GlobBuilder::new(pattern).backslash_escape(true).build().map_err(refused)?);
+            list.push(
+                GlobBuilder::new(glob)
+                    .backslash_escape(true)
+                    .build()
+                    .map_err(|error| refused(pattern, &error))?,
+            );
             kept.push(pattern.into());
         }
-        let refused = |error: globset::Error| QueryError::Glob {
-            pattern: "".into(),
-            what: error.kind().to_string().into(),
-        };
-        let set = if kept.is_empty() { None } else { Some(builder.build().map_err(refused)?) };
-        Ok(Self { set, patterns: kept })
+        Ok(Self { included: set(included)?, excluded: set(excluded)?, patterns: kept })
     }
 
     /// Whether `name` matches.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        self.set.as_ref().is_none_or(|set| set.is_match(name))
+        self.included.as_ref().is_none_or(|set| set.is_match(name))
+            && !self.excluded.as_ref().is_some_and(|set| set.is_match(name))
     }
 
     /// The patterns as they were given.
@@ -103,8 +107,22 @@ impl Globs {
     /// Whether every name matches because no pattern was given.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        self.set.is_none()
+        self.patterns.is_empty()
     }
+}
+
+/// The set of these globs; `None` without any.
+fn set(globs: Vec<Glob>) -> Result<Option<GlobSet>, QueryError> {
+    if globs.is_empty() {
+        return Ok(None);
+    }
+    let mut builder = GlobSetBuilder::new();
+    globs.into_iter().for_each(|glob| _ = builder.add(glob));
+    builder.build().map(Some).map_err(|error| refused("", &error))
+}
+
+fn refused(pattern: &str, error: &globset::Error) -> QueryError {
+    QueryError::Glob { pattern: pattern.into(), what: error.kind().to_string().into() }
 }
 
 /// A condition on a record's data: a dotted path, and the value at that path.
@@ -344,7 +362,12 @@ mod tests {
 
     #[test]
     fn names_match_glob_patterns_and_bad_pattern_is_refused() {
-        let cases: [(&[&str], &str, bool); 9] = [
+        let cases: [(&[&str], &str, bool); 14] = [
+            (&["*", "!noisy1"], "noisy1", false),
+            (&["*", "!noisy1"], "web1", true),
+            (&["!noisy*"], "web1", true),
+            (&["!noisy*", "noisy1"], "noisy1", false),
+            (&["\\!web1"], "!web1", true),
             (&[], "anything", true),
             (&["web*"], "web1", true),
             (&["web*"], "db1", false),
