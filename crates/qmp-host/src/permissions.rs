@@ -11,6 +11,20 @@ pub fn this_user() -> String {
     named("user", geteuid().as_raw(), "/etc/passwd")
 }
 
+/// Returns the name of a user of this host, or `uid N`.
+#[must_use]
+pub fn user(uid: u32) -> String {
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    name_of(uid, &text).map_or_else(|| format!("uid {uid}"), str::to_owned)
+}
+
+/// Returns the number of a group of this host, by its name or its number.
+#[must_use]
+pub fn group(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    name.parse().ok().or_else(|| id_of(name, &text))
+}
+
 /// Returns the reason why `directory` is not writable, and a correction.
 #[must_use]
 pub fn not_writable(directory: &Path) -> String {
@@ -84,6 +98,14 @@ fn name_of(id: u32, text: &str) -> Option<&str> {
     })
 }
 
+/// Returns the third column of the line whose first column is `name`.
+fn id_of(name: &str, text: &str) -> Option<u32> {
+    text.lines().find_map(|line| {
+        let mut columns = line.split(':');
+        (columns.next()? == name).then(|| columns.nth(1)?.parse().ok())?
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +118,6 @@ mod tests {
         for (id, expected) in cases {
             assert_eq!(name_of(id, text), expected, "{id}");
         }
+        assert_eq!((id_of("kvm", text), id_of("broken", text), id_of("x", text)), (Some(104), None, None));
     }
 }

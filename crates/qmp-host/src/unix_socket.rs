@@ -1,8 +1,8 @@
 //! Listening: the socket file has its mode before any client can connect; and only one hub serves at it.
 //!
 //! A unix socket is bound in a fresh directory that only this user may enter, gets its mode there, and is renamed
-//! into place. A lock file beside it (`hub.sock.lock`) is held as long as the hub serves, so that the socket of a
-//! dead hub is distinguished from that of a live one without a race. Sockets are named through `/proc/self/fd`,
+//! into place. A lock file beside it (`hub.sock.lock`) is held as long as the hub serves, and removed with the socket, so that the
+//! socket of a dead hub is distinguished from that of a live one without a race. Sockets are named through `/proc/self/fd`,
 //! since the system accepts no socket path of more than 107 bytes.
 
 use std::fs::{DirBuilder, Metadata, Permissions};
@@ -25,7 +25,32 @@ pub struct SocketFile {
     path: PathBuf,
     /// Device and inode; `None` for an inherited socket: its file is kept, for the next hub.
     identity: Option<(u64, u64)>,
-    _lock: Option<OwnedFd>,
+    lock: Option<OwnedFd>,
+}
+
+/// The permissions of a socket's file: a user with write permission may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketAccess {
+    /// The mode.
+    pub mode: u32,
+    /// The group of the file; that of this process unless given.
+    pub group: Option<u32>,
+}
+
+impl SocketAccess {
+    /// Only this user may connect.
+    pub const OWNER: Self = Self { mode: 0o600, group: None };
+
+    /// The configured access; with a group, its users may connect unless a mode is given.
+    #[must_use]
+    pub const fn new(mode: Option<u32>, group: Option<u32>) -> Self {
+        let mode = match (mode, group) {
+            (Some(mode), _) => mode,
+            (None, Some(_)) => 0o660,
+            (None, None) => 0o600,
+        };
+        Self { mode, group }
+    }
 }
 
 /// Errors of listening at a unix socket.
@@ -88,17 +113,20 @@ pub enum SocketError {
     },
 }
 
-/// Listens at a socket with that mode; an inherited one keeps its own mode.
+/// Listens at a socket with that access; an inherited one keeps its own.
 ///
 /// # Errors
 ///
 /// Any [`SocketError`] but `NameTooLong`.
-pub async fn listen_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), SocketError> {
+pub async fn listen_unix(
+    path: &Path,
+    access: SocketAccess,
+) -> Result<(UnixListener, SocketFile), SocketError> {
     if let Some(listener) = crate::handed::unix(path) {
         let bind_failed = |error| SocketError::Bind { path: path.into(), error };
         return Ok((
             listener.map_err(bind_failed)?,
-            SocketFile { path: path.into(), identity: None, _lock: None },
+            SocketFile { path: path.into(), identity: None, lock: None },
         ));
     }
     let name = path.file_name().ok_or_else(|| SocketError::NoFileName { path: path.into() })?;
@@ -124,19 +152,22 @@ pub async fn listen_unix(path: &Path, mode: u32) -> Result<(UnixListener, Socket
 
     let bind_failed = |error| SocketError::Bind { path: path.into(), error };
     let fresh = FreshDirectory::new(&by_descriptor(&directory)).map_err(in_directory)?;
-    let (listener, identity) = bind_and_rename(&fresh, &through(name), mode).map_err(bind_failed)?;
-    Ok((listener, SocketFile { path: path.into(), identity: Some(identity), _lock: Some(lock) }))
+    let (listener, identity) = bind_and_rename(&fresh, &through(name), access).map_err(bind_failed)?;
+    Ok((listener, SocketFile { path: path.into(), identity: Some(identity), lock: Some(lock) }))
 }
 
 fn bind_and_rename(
     fresh: &FreshDirectory,
     target: &Path,
-    mode: u32,
+    access: SocketAccess,
 ) -> io::Result<(UnixListener, (u64, u64))> {
     let directory = open_path(&fresh.0, OFlags::DIRECTORY)?;
     let bound = by_descriptor(&directory).join("s");
     let listener = UnixListener::bind(&bound)?;
-    std::fs::set_permissions(&bound, Permissions::from_mode(mode))?;
+    if access.group.is_some() {
+        std::os::unix::fs::chown(&bound, None, access.group)?;
+    }
+    std::fs::set_permissions(&bound, Permissions::from_mode(access.mode))?;
     let identity = identity(&std::fs::symlink_metadata(&bound)?);
     std::fs::rename(&bound, target).inspect_err(|_| _ = std::fs::remove_file(&bound))?;
     Ok((listener, identity))
@@ -144,15 +175,28 @@ fn bind_and_rename(
 
 /// Acquires the lock of the socket at `path`; returns `None` if a hub holds it.
 fn lock_beside(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let lock_path = lock_path(path);
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    loop {
+        let lock = rustix::fs::open(&lock_path, flags, Mode::RUSR | Mode::WUSR)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        // Its last owner may have removed the file after it was opened here.
+        let locked = rustix::fs::fstat(&lock)?;
+        let present = std::fs::symlink_metadata(&lock_path).ok();
+        if present.is_some_and(|present| identity(&present) == (locked.st_dev, locked.st_ino)) {
+            return Ok(Some(lock));
+        }
+    }
+}
+
+fn lock_path(path: &Path) -> PathBuf {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
-    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let lock = rustix::fs::open(Path::new(&lock_path), flags, Mode::RUSR | Mode::WUSR)?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(lock)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    lock_path.into()
 }
 
 /// Listens at a socket that only this user may connect to, in an existing directory, without a lock. Replaces a
@@ -174,7 +218,7 @@ pub async fn listen_unix_unlocked(
     };
     let bind_failed = |error| SocketError::Bind { path: path.into(), error };
     let identity = std::fs::symlink_metadata(path).ok().as_ref().map(identity);
-    let file = SocketFile { path: path.into(), identity, _lock: None };
+    let file = SocketFile { path: path.into(), identity, lock: None };
     rustix::net::listen(&socket, backlog).map_err(|error| bind_failed(error.into()))?;
     Ok((UnixListener::from_std(socket.into()).map_err(bind_failed)?, file))
 }
@@ -293,6 +337,9 @@ impl Drop for SocketFile {
         if self.identity.is_some() && self.identity == present() {
             let _ = std::fs::remove_file(&self.path);
         }
+        if self.lock.is_some() {
+            let _ = std::fs::remove_file(lock_path(&self.path));
+        }
     }
 }
 
@@ -319,7 +366,7 @@ mod tests {
         };
         assert_eq!(names(), ["hub.sock", "hub.sock.lock"], "no trace of the way");
         drop(listening);
-        assert_eq!(names(), ["hub.sock.lock"]);
+        assert_eq!(names(), [""; 0], "neither the socket nor its lock");
     }
 
     #[tokio::test]
@@ -368,7 +415,7 @@ mod tests {
     }
 
     async fn listen_at(path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
-        listen_unix(path, 0o600).await
+        listen_unix(path, SocketAccess::OWNER).await
     }
 
     async fn refused(path: &Path) -> String {

@@ -67,7 +67,7 @@ pub async fn listen(endpoint: &HttpEndpoint) -> Result<HttpListener, ListenError
     let address = endpoint.address();
     let socket = match address {
         HttpAddress::Unix(path) => {
-            let (listener, file) = listen_unix(path, 0o600).await?;
+            let (listener, file) = listen_unix(path, endpoint.access()).await?;
             Socket::Unix { listener, _file: file }
         }
         HttpAddress::Tcp(port) => match bind_tcp(*port).await {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use qmp_client::ExecuteError;
 use qmp_findings::{COMMAND, assert_listed};
-use qmp_host::clock;
+use qmp_host::{clock, permissions};
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::Body;
 use serde_json::{Map, Value, json};
@@ -104,8 +104,19 @@ impl fmt::Display for ClientIdentity {
 }
 
 impl ClientIdentity {
+    /// The person or the program, in short: the token, or else the user with its program.
+    #[must_use]
+    pub fn who(&self) -> String {
+        match (&self.token, &self.peer) {
+            (Some(token), _) => format!("token {token}"),
+            (None, Peer::Process { uid, .. }) => permissions::user(*uid),
+            (None, Peer::Remote(address)) => address.to_string(),
+        }
+    }
+
     /// The client as members of a record.
-    fn members(&self) -> Map<String, Value> {
+    #[must_use]
+    pub fn members(&self) -> Map<String, Value> {
         let mut members = Map::new();
         members.insert("client".into(), self.to_string().into());
         match &self.peer {

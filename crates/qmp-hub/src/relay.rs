@@ -46,6 +46,7 @@ mod held;
 mod line;
 mod tap;
 mod feed;
+mod connected;
 mod shared;
 mod session;
 mod client;
@@ -54,13 +55,13 @@ mod serve;
 mod opening;
 mod relays;
 
-pub use config::{DEFAULT_MODE, RelayConfig};
+pub use config::RelayConfig;
 pub use held::REPLY_JOURNAL_MAX;
 pub(crate) use limits::FILES_OF_A_RELAY;
 pub use limits::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES};
 pub use own_events::{EVENTS_LATE, EVENTS_MISSED, REPLAY};
 pub(crate) use relays::{ClosingRelays, ListeningSockets, RelayedVm, Relays, VmRelays};
-pub use status::RelayStatus;
+pub use status::{RelayClientStatus, RelayStatus};
 pub(crate) use tap::Tap;
 
 pub use crate::role::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};

@@ -186,7 +186,7 @@ async fn client_is_accepted_by_mode_uids_and_gids() {
     ];
     for (uids, gids, is_accepted) in cases {
         let relayed = Fixture::start(|relay| {
-            (relay.uids, relay.gids, relay.mode) = (uids.to_vec(), gids.to_vec(), 0o640);
+            (relay.uids, relay.gids, relay.access.mode) = (uids.to_vec(), gids.to_vec(), 0o640);
         })
         .await;
         let mode = std::fs::metadata(&relayed.path).expect("a socket").permissions().mode();

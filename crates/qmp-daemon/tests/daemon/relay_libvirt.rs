@@ -105,7 +105,7 @@ async fn insert_hub(libvirt: &Libvirt) -> Daemon {
     config.attach.push((name.clone(), address));
     let mut relay = RelayConfig::new(relay);
     relay.role = Role::Operate { allow: Globs::default() };
-    relay.mode = 0o666;
+    relay.access.mode = 0o666;
     config.relays.push((name, relay));
     let hub = Daemon::start(config).await.expect("starts");
     Watcher::new(&hub).until("vm1 1.0 attached").await;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use qmp_host::SocketAccess;
+
 use super::files::TlsFiles;
 use crate::address::{HttpAddress, HttpAddressError};
 
@@ -13,6 +15,7 @@ pub struct HttpEndpoint {
     address: HttpAddress,
     tls: Option<TlsFiles>,
     token_file: Option<PathBuf>,
+    access: SocketAccess,
 }
 
 /// Errors of constructing an [`HttpEndpoint`].
@@ -67,13 +70,26 @@ impl HttpEndpoint {
         if address.unix_path().is_some() && tls.is_some() {
             return Err(HttpEndpointError::TlsOnUnix { address });
         }
-        Ok(Self { address, tls, token_file })
+        Ok(Self { address, tls, token_file, access: SocketAccess::OWNER })
     }
 
     /// A unix socket; the file system decides which users can connect.
     #[must_use]
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self { address: HttpAddress::Unix(path.into()), tls: None, token_file: None }
+        let (address, access) = (HttpAddress::Unix(path.into()), SocketAccess::OWNER);
+        Self { address, tls: None, token_file: None, access }
+    }
+
+    /// The same with other permissions of a unix socket.
+    #[must_use]
+    pub fn with_access(self, access: SocketAccess) -> Self {
+        Self { access, ..self }
+    }
+
+    /// The permissions of a unix socket.
+    #[must_use]
+    pub const fn access(&self) -> SocketAccess {
+        self.access
     }
 
     /// Returns the address.

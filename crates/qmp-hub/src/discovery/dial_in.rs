@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use qmp_client::{AcceptedStream, Address, ConnectConfig, ConnectError, IncomingMonitor, IncomingMonitors};
-use qmp_host::{SocketFile, listen_unix};
+use qmp_host::{SocketAccess, SocketFile, listen_unix};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -92,7 +92,9 @@ pub(super) async fn serve(address: Address, mut keeper: RuleKeeper) {
 async fn listen(address: &Address, mode: u32) -> Result<Listener, String> {
     match address {
         Address::Unix { path, .. } => {
-            let (socket, _file) = listen_unix(path, mode).await.map_err(|error| error.to_string())?;
+            let (socket, _file) = listen_unix(path, SocketAccess::new(Some(mode), None))
+                .await
+                .map_err(|error| error.to_string())?;
             Ok(Listener::Unix { socket, _file })
         }
         Address::Tcp { host, port, .. } => {

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use qmp_client::{Address, AddressError};
+use qmp_host::SocketAccess;
 use qmp_journal::Globs;
 use qmp_settings::suggest::nearest;
 
 use super::naming::{self, Template};
 use crate::layout::{self, Layout, Parts, PathPattern, PatternError, UnknownLayout};
-use crate::relay::{DEFAULT_MODE, RelayConfig};
+use crate::relay::RelayConfig;
 use crate::silence::SilentAfter;
 use crate::vm::VmName;
 
@@ -106,7 +107,7 @@ impl DiscoveryRule {
             relays: Vec::new(),
             only: Globs::default(),
             exclude: None,
-            dial_in_mode: DEFAULT_MODE,
+            dial_in_mode: SocketAccess::OWNER.mode,
             silent_after: None,
         }
     }
@@ -204,6 +205,22 @@ impl FromStr for Source {
         let is_directory = text.ends_with('/') || Path::new(text).is_dir();
         let pattern = if is_directory { PathPattern::directory(text)? } else { text.parse()? };
         Ok(Self::Paths(pattern))
+    }
+}
+
+impl Source {
+    /// The key of its table with its value, as in a configuration.
+    pub(crate) fn table(&self) -> String {
+        match self {
+            Self::Paths(pattern) => format!("glob = \"{pattern}\""),
+            Self::Layout { layout, root: None } => format!("layout = \"{layout}\""),
+            Self::Layout { layout, root: Some(root) } => {
+                format!("layout = \"{layout}\", root = \"{}\"", root.display())
+            }
+            Self::Processes => "processes = true".to_owned(),
+            Self::DialIn(address) => format!("listen = \"{address}\""),
+            Self::Libvirt(daemon) => format!("libvirt = \"{daemon}\""),
+        }
     }
 }
 

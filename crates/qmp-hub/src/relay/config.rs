@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::role::Role;
+use qmp_host::SocketAccess;
 
-/// The mode of a relay's socket unless configured otherwise: for the hub's own user.
-pub const DEFAULT_MODE: u32 = 0o600;
+use crate::role::Role;
 
 /// One relay socket of a VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +14,10 @@ pub struct RelayConfig {
     /// The rights of its clients.
     pub role: Role,
     /// The permissions of the socket's file: a user with write permission may connect.
-    pub mode: u32,
+    pub access: SocketAccess,
     /// Users who may connect; with no users and no groups, every user to whom the file's permissions apply.
     pub uids: Vec<u32>,
-    /// Groups that may connect: the primary group of the peer is compared.
+    /// Groups that may connect: the primary group of the peer or one of its supplementary groups.
     pub gids: Vec<u32>,
     /// Whether messages are spread over many lines, as with `pretty=on`.
     pub pretty: bool,
@@ -31,7 +30,7 @@ impl RelayConfig {
         Self {
             path: path.into(),
             role: Role::Observe,
-            mode: DEFAULT_MODE,
+            access: SocketAccess::OWNER,
             uids: Vec::new(),
             gids: Vec::new(),
             pretty: false,

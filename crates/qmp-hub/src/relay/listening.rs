@@ -23,6 +23,6 @@ pub(super) async fn bind(config: &RelayConfig, open_files: &Arc<Budget>) -> Bind
     let Some(_open_files) = open_files.take(FILES_OF_A_SOCKET) else {
         return Err(SocketError::NoDescriptors { path: config.path.clone(), max: open_files.max() });
     };
-    let (listener, _file) = listen_unix(&config.path, config.mode).await?;
+    let (listener, _file) = listen_unix(&config.path, config.access).await?;
     Ok(RelaySocket { listener, _file, _open_files })
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::client::{Client, ClientExit};
+use super::connected::ConnectedClient;
 use super::limits::RELAY_OUTBOX_MAX_BYTES;
 use super::listening::RelaySocket;
 use super::outbox::Outbox;
@@ -88,10 +89,11 @@ async fn serve_client(stream: UnixStream, _open_file: Share, outbox: Arc<Outbox>
         return relay.turn_away(&stream, &identity.peer, "the VM went away in this moment; connect again");
     };
     relay.counters.accepted.fetch_add(1, Ordering::Relaxed);
-    relay.counters.clients.fetch_add(1, Ordering::Relaxed);
-    let guard = ClientGuard { relay: Arc::clone(&relay), outbox: Arc::clone(&outbox) };
-    let exit =
-        Client::new(stream, ClientSession::new(Arc::clone(&relay), identity, outbox, joined)).run().await;
+    let client = relay.connected.add(identity);
+    let guard =
+        ClientGuard { relay: Arc::clone(&relay), client: Arc::clone(&client), outbox: Arc::clone(&outbox) };
+    let session = ClientSession::new(Arc::clone(&relay), client, outbox, joined);
+    let exit = Client::new(stream, session).run().await;
     drop(guard);
     if exit == ClientExit::Slow {
         relay.counters.closed_slow.fetch_add(1, Ordering::Relaxed);
@@ -101,15 +103,16 @@ async fn serve_client(stream: UnixStream, _open_file: Share, outbox: Arc<Outbox>
     }
 }
 
-/// Counts a client, and takes it out of its line when this is dropped, also when its task is aborted.
+/// Takes a client out of the list and of its line when this is dropped, also when its task is aborted.
 struct ClientGuard {
     relay: Arc<Relay>,
+    client: Arc<ConnectedClient>,
     outbox: Arc<Outbox>,
 }
 
 impl Drop for ClientGuard {
     fn drop(&mut self) {
         self.relay.line.leave(&self.outbox);
-        self.relay.counters.clients.fetch_sub(1, Ordering::Relaxed);
+        self.relay.connected.remove(&self.client);
     }
 }

@@ -12,13 +12,14 @@ use qmp_wire::dialect::Value;
 use qmp_wire::server::{Refusal, Request, RequestId, Server};
 use qmp_wire::{Offset, has_memory};
 
+use super::connected::ConnectedClient;
 use super::greeted::VmGreeting;
 use super::outbox::{Item, Outbox};
 use super::replay::{self, Replay};
 use super::shared::Relay;
 use super::socket::ReadResult;
 use super::{encode, refusal};
-use crate::audit::{Audit, ClientIdentity};
+use crate::audit::Audit;
 use crate::commands::InFlightGuard;
 use crate::role::{REPLAY_COMMAND, only_asks};
 
@@ -34,7 +35,7 @@ const TAKE_DESCRIPTORS: [&str; 2] = ["getfd", "add-fd"];
 /// One client, from its greeting to its end.
 pub(super) struct ClientSession {
     pub(super) relay: Arc<Relay>,
-    identity: Arc<ClientIdentity>,
+    client: Arc<ConnectedClient>,
     server: Server,
     pub(super) outbox: Arc<Outbox>,
     /// Everything up to here was sent to this client, or was committed before it negotiated.
@@ -86,7 +87,7 @@ impl ReplySink for Reply {
 impl ClientSession {
     pub(super) fn new(
         relay: Arc<Relay>,
-        identity: ClientIdentity,
+        client: Arc<ConnectedClient>,
         outbox: Arc<Outbox>,
         (greeted, position): (Arc<VmGreeting>, Offset),
     ) -> Self {
@@ -94,7 +95,7 @@ impl ClientSession {
         let server = Server::greeting_with(profile, &greeted.greeting);
         Self {
             relay,
-            identity: Arc::new(identity),
+            client,
             server,
             outbox,
             position,
@@ -294,16 +295,23 @@ impl ClientSession {
         let takes = TAKE_DESCRIPTORS.contains(&&*what.command);
         let descriptors = if takes { std::mem::take(&mut self.descriptors) } else { Vec::new() };
         let audit = (!only_asks(&what.command)).then(|| {
-            Audit::begin(&self.relay.appender, &self.relay.line.vm, &self.identity, &what.command, arguments)
+            Audit::begin(
+                &self.relay.appender,
+                &self.relay.line.vm,
+                &self.client.identity,
+                &what.command,
+                arguments,
+            )
         });
         counters.commands.fetch_add(1, Ordering::Relaxed);
+        self.client.count_command();
         let passed = ForwardedCommand {
             command: &what.command,
             arguments,
             out_of_band: what.out_of_band,
             descriptors,
         };
-        let in_flight = self.relay.commands.begin(&what.command, &self.identity);
+        let in_flight = self.relay.commands.begin(&what.command, &self.client.identity);
         let asker =
             Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _in_flight: in_flight });
         if let Err(error) = self.relay.commander.forward(passed, asker) {

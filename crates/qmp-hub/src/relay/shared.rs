@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use qmp_client::Commander;
-use qmp_host::{Budget, LogLimit, Share, lock};
+use qmp_host::{Budget, LogLimit, Share, lock, peer_groups};
 use qmp_journal::Appender;
 use tokio::net::UnixStream;
 
 use super::config::RelayConfig;
+use super::connected::ConnectedClients;
 use super::limits::RELAY_CLIENTS_MAX;
 use super::line::Line;
 use super::refusal;
@@ -32,6 +33,7 @@ pub(super) struct Relay {
     /// The connections of clients that may be open.
     open_files: Arc<Budget>,
     pub(super) counters: Counters,
+    pub(super) connected: ConnectedClients,
     refused_said: LogLimit,
     pub(super) slow_said: LogLimit,
     pub(super) not_accepted_said: LogLimit,
@@ -42,7 +44,6 @@ pub(super) struct Relay {
 /// Counters of one relay.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) clients: AtomicU64,
     pub(super) accepted: AtomicU64,
     turned_away: AtomicU64,
     pub(super) closed_slow: AtomicU64,
@@ -68,6 +69,7 @@ impl Relay {
             replays,
             open_files,
             counters: Counters::default(),
+            connected: ConnectedClients::default(),
             refused_said: LogLimit::default(),
             slow_said: LogLimit::default(),
             not_accepted_said: LogLimit::default(),
@@ -81,7 +83,8 @@ impl Relay {
             vm: self.line.vm.clone(),
             path: PathBuf::clone(&self.config.path),
             role: self.config.role.name(),
-            clients: read(&self.counters.clients),
+            clients: self.connected.len(),
+            connected: self.connected.statuses(),
             accepted: read(&self.counters.accepted),
             turned_away: read(&self.counters.turned_away),
             closed_slow: read(&self.counters.closed_slow),
@@ -108,14 +111,16 @@ impl Relay {
     pub(super) fn admit(&self, stream: &UnixStream, peer: Peer) -> Option<ClientIdentity> {
         let RelayConfig { uids, gids, path, .. } = &self.config;
         let is_listed = match &peer {
-            Peer::Process { uid, gid, .. } => uids.contains(uid) || gids.contains(gid),
+            Peer::Process { uid, gid, .. } => {
+                let is_in_group = || peer_groups(stream).iter().any(|group| gids.contains(group));
+                uids.contains(uid) || gids.contains(gid) || is_in_group()
+            }
             Peer::Remote(_) => false,
         };
         if is_listed || uids.is_empty() && gids.is_empty() {
             return Some(ClientIdentity { peer, token: None, at: path.to_string_lossy().into() });
         }
-        let reason =
-            "neither its user nor its group is listed in `uids` and `gids` of this relay's configuration";
+        let reason = "neither its user nor one of its groups is listed in `uids` and `gids` of this relay's configuration";
         self.turn_away(stream, &peer, reason);
         None
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use qmp_host::SocketAccess;
 use qmp_http::{HttpAddress, HttpEndpoint, TlsFiles};
 use qmp_settings::{Document, Settings, TomlValue};
 use toml::de::DeValue;
@@ -18,6 +19,8 @@ struct Table {
     key: Option<PathBuf>,
     client_ca: Option<PathBuf>,
     token_file: Option<PathBuf>,
+    mode: Option<u32>,
+    group: Option<u32>,
 }
 
 /// Reads the value of `http`.
@@ -57,6 +60,8 @@ fn endpoint<'t>(document: &mut Document<'t>, value: &TomlValue<'t>, expected: &s
         key: settings.text(&keys::KEY).map(PathBuf::from),
         client_ca: settings.text(&keys::CLIENT_CA).map(PathBuf::from),
         token_file: settings.text(&keys::TOKEN_FILE).map(PathBuf::from),
+        mode: values::mode(&mut settings, &keys::MODE),
+        group: values::group(&mut settings, &keys::GROUP),
     };
     if document.problems.len() > problems_before {
         return None;
@@ -78,7 +83,13 @@ impl Table {
             }
             (None, None) => None,
         };
-        HttpEndpoint::new(address, tls, self.token_file).map_err(|error| error.to_string())
+        let has_access = self.mode.is_some() || self.group.is_some();
+        if has_access && address.unix_path().is_none() {
+            return Err("`mode` and `group` are of a unix socket's file; leave them out".into());
+        }
+        let access = SocketAccess::new(self.mode, self.group);
+        let endpoint = HttpEndpoint::new(address, tls, self.token_file);
+        endpoint.map(|endpoint| endpoint.with_access(access)).map_err(|error| error.to_string())
     }
 }
 
@@ -141,6 +152,11 @@ mod tests {
                 "http = { address = '/h', certificate = '/c', key = '/k' }",
                 "1: unix:/h is a unix socket, whose traffic stays on this host; leave the certificate out",
             ),
+            (
+                "http = { address = '127.0.0.1:1', mode = 0o660 }",
+                "1: `mode` and `group` are of a unix socket's file; leave them out",
+            ),
+            ("http = { address = '/h', group = 'no-such-group' }", "1: this host has no group no-such-group"),
             (
                 "http = 'hub.example:80'",
                 "1: \"hub.example:80\" names no interface; write tcp:127.0.0.1:PORT for this host alone, \

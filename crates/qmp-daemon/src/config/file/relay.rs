@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use qmp_hub::relay::{DEFAULT_MODE, RelayConfig, Role};
+use qmp_host::SocketAccess;
+use qmp_hub::relay::{RelayConfig, Role};
 use qmp_settings::schema::KeySchema;
 use qmp_settings::{Document, Settings, TomlValue};
 use toml::de::DeValue;
@@ -36,7 +37,9 @@ fn relay<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Relay
     settings.refuse_unknown();
     let path = values::path(&mut settings, &keys::PATH);
     let is_operator = is_operator(&mut settings);
-    let mode = values::mode(&mut settings, &keys::MODE).unwrap_or(DEFAULT_MODE);
+    let (mode, group) =
+        (values::mode(&mut settings, &keys::MODE), values::group(&mut settings, &keys::GROUP));
+    let access = SocketAccess::new(mode, group);
     let about_empty = "an empty list allows nothing; leave it out to allow everything";
     let allow = values::patterns(&mut settings, &keys::ALLOW, "the name of a command", about_empty);
     let (uids, gids) = (numbers(&mut settings, &keys::UIDS), numbers(&mut settings, &keys::GIDS));
@@ -56,7 +59,7 @@ fn relay<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Relay
             return None;
         }
     };
-    Some(RelayConfig { path, role, mode, uids, gids, pretty })
+    Some(RelayConfig { path, role, access, uids, gids, pretty })
 }
 
 /// Whether the role is that of an operator.
@@ -108,6 +111,8 @@ mod tests {
                 "/r operate stop 660 [0, 7] [107] pretty",
             ),
             ("relay = { path = '/r', mode = '0666' }", "/r observe 666 [] [] compact"),
+            ("relay = { path = '/r', group = 'root' }", "/r observe 660 [] [] compact"),
+            ("relay = { path = '/r', group = '107', mode = 0o620 }", "/r observe 620 [] [] compact"),
         ];
         for (text, expected) in cases {
             assert_eq!(read(text), expected, "{text}");
@@ -171,6 +176,6 @@ mod tests {
         };
         let form = if relay.pretty { "pretty" } else { "compact" };
         let path = relay.path.display();
-        format!("{path} {role} {:o} {:?} {:?} {form}", relay.mode, relay.uids, relay.gids)
+        format!("{path} {role} {:o} {:?} {:?} {form}", relay.access.mode, relay.uids, relay.gids)
     }
 }

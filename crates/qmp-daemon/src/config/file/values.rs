@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use qmp_host::permissions;
 use qmp_journal::Globs;
 use qmp_settings::schema::KeySchema;
 use qmp_settings::{Document, Settings, TomlValue};
@@ -38,6 +39,16 @@ pub(super) fn mode(settings: &mut Settings<'_, '_>, key: &KeySchema) -> Option<u
         settings.problem(key, &format!("expected {}", key.expected));
     }
     mode
+}
+
+/// Reads a group of this host: its name, or its number in quotes.
+pub(super) fn group(settings: &mut Settings<'_, '_>, key: &KeySchema) -> Option<u32> {
+    let name = settings.text(key)?;
+    let group = permissions::group(name);
+    if group.is_none() {
+        settings.problem(key, &format!("this host has no group {name}"));
+    }
+    group
 }
 
 /// Reads a list of patterns, which must not be empty.

@@ -9,7 +9,7 @@ pub(crate) const ADDRESS_FORM: Form = Form::Pattern("^(unix:.+|(tcp:)?[^/]+:[0-9
 pub(crate) static ENDPOINT: TableSchema = TableSchema {
     header: "[[http]]",
     summary: "An address of HTTP with a certificate and tokens, which an address that other hosts can reach must have.",
-    keys: &[&ADDRESS, &CERTIFICATE, &KEY, &CLIENT_CA, &TOKEN_FILE],
+    keys: &[&ADDRESS, &MODE, &GROUP, &CERTIFICATE, &KEY, &CLIENT_CA, &TOKEN_FILE],
     variants: &[],
     constraints: &[
         Constraint::Requires { key: "certificate", any_of: &["key"] },
@@ -26,6 +26,20 @@ pub(crate) static ADDRESS: KeySchema = KeySchema::new(
 )
 .required()
 .example("\"tcp:192.0.2.1:8443\"");
+
+pub(crate) static MODE: KeySchema = KeySchema::new(
+    "mode",
+    Form::Mode,
+    "the permissions of a file, such as 0o660",
+    "The permissions of a unix socket. A user who may connect may give every command, unless the socket has tokens.",
+)
+.absent("0o600, or 0o660 with `group`")
+.example("0o660");
+
+pub(crate) static GROUP: KeySchema =
+    KeySchema::new("group", Form::Text, "the name of a group", "The group of a unix socket's file.")
+        .absent("the group of the hub")
+        .example("\"kvm\"");
 
 pub(crate) static CERTIFICATE: KeySchema =
     KeySchema::new("certificate", Form::Path, "a path", "The file with the certificate and its chain (PEM).")

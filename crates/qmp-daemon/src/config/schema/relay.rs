@@ -13,7 +13,7 @@ pub(crate) const EXPECTED: &str = "a path, or a table with a path,";
 pub(crate) static RELAY: TableSchema = TableSchema {
     header: "[[vm.relay]]",
     summary: "A relay: a QMP socket that the hub serves in place of a VM's monitor. `[[discover.relay]]` has the same keys.",
-    keys: &[&PATH, &ROLE, &MODE, &ALLOW, &UIDS, &GIDS, &PRETTY],
+    keys: &[&PATH, &ROLE, &MODE, &GROUP, &ALLOW, &UIDS, &GIDS, &PRETTY],
     variants: &[],
     constraints: &[Constraint::RequiresValue { key: "allow", other: "role", value: "operate" }],
 };
@@ -42,8 +42,13 @@ pub(crate) static MODE: KeySchema = KeySchema::new(
     "the permissions of a file, such as 0o660",
     "The permissions of the socket.",
 )
-.default("0o600")
+.absent("0o600, or 0o660 with `group`")
 .example("0o660");
+
+pub(crate) static GROUP: KeySchema =
+    KeySchema::new("group", Form::Text, "the name of a group", "The group of the socket's file.")
+        .absent("the group of the hub")
+        .example("\"kvm\"");
 
 pub(crate) static ALLOW: KeySchema = KeySchema::new(
     "allow",
@@ -67,7 +72,7 @@ pub(crate) static GIDS: KeySchema = KeySchema::new(
     "gids",
     ID_LIST,
     "a list of group ids such as [107]",
-    "The primary groups whose users may connect, besides the users of `uids`.",
+    "The groups whose users may connect, besides the users of `uids`; supplementary groups count, too.",
 )
 .absent("every user with permission for the file")
 .example("[107]");
