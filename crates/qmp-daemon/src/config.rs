@@ -98,6 +98,8 @@ pub struct DaemonConfig {
     pub rules: Vec<RuleConfig>,
     /// A directory with the files of the page, instead of those in the program.
     pub web_root: Option<PathBuf>,
+    /// Keys of the file that the command line overrides, one sentence each.
+    pub overridden: Vec<String>,
     /// Possible faults of the file; [`warnings`](Self::warnings) returns them with all others.
     pub file_warnings: Vec<Problem>,
 }
@@ -138,6 +140,7 @@ impl DaemonConfig {
             silent_after_of: HashMap::new(),
             rules: Vec::new(),
             web_root: None,
+            overridden: Vec::new(),
             file_warnings: Vec::new(),
         }
     }
@@ -161,6 +164,13 @@ impl DaemonConfig {
                 }
             }
         }
+        let has_both = [
+            ("journal", file.journal.is_some() && command_line.journal.is_some()),
+            ("http", !file.http.is_empty() && !command_line.http.is_empty()),
+        ];
+        let overridden = has_both.into_iter().filter(|(_, has_both)| *has_both);
+        let overridden =
+            overridden.map(|(key, _)| format!("--{key} goes before `{key}` of the file")).collect();
         let http = [command_line.http.into_iter().map(Located::nowhere).collect(), file.http.clone()];
         let http = http.into_iter().find(|http| !http.is_empty());
         let http = http.unwrap_or_else(|| vec![Located::nowhere(command_line.default_http)]);
@@ -197,6 +207,7 @@ impl DaemonConfig {
             silent_after_of,
             rules: file.rules,
             web_root: None,
+            overridden,
             file_warnings: file.warnings,
         })
     }

@@ -1,5 +1,7 @@
 //! A complete hub: the start and the stop of its parts, in order.
 
+use std::mem::take;
+
 use qmp_host::{blocking, ends_after, join_all};
 use qmp_http::{ApiState, HttpEndpoint, HttpListener, ListenError};
 use qmp_hub::discovery::DiscoveryRule;
@@ -11,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::DaemonConfig;
+use crate::new_journal::NewJournal;
 use crate::restart_only::RestartOnlySettings;
 
 /// A running hub. [`stop`](Self::stop) ends it cleanly; a dropped hub leaves its epochs open, as after a crash.
@@ -25,6 +28,16 @@ pub struct Daemon {
     api: ApiState,
     restart_only: RestartOnlySettings,
     journal: Journal,
+}
+
+/// The parts that use the journal.
+struct Parts {
+    hub: Hub,
+    rules: Rules,
+    servers: JoinSet<()>,
+    stop_http: watch::Sender<bool>,
+    http: Vec<HttpEndpoint>,
+    api: ApiState,
 }
 
 /// Errors of starting and stopping a hub.
@@ -55,48 +68,24 @@ impl Daemon {
     /// # Errors
     ///
     /// Any [`DaemonError`]; no part runs then.
-    pub async fn start(config: DaemonConfig) -> Result<Self, DaemonError> {
+    pub async fn start(mut config: DaemonConfig) -> Result<Self, DaemonError> {
         let restart_only = RestartOnlySettings::new(&config);
-        let hub_config = HubConfig {
-            attach: config.attach,
-            origins: config.origins,
-            findings: config.findings,
-            relays: config.relays,
-            silent_after: config.silent_after,
-            silent_after_of: config.silent_after_of,
-        };
+        let hub_config = hub_config(&mut config);
         hub_config.check()?;
         let options = JournalOptions { digest: qmp_history::DIGEST, ..config.journal_options };
         let path = config.journal.clone();
+        let new_journal = NewJournal::of(&path);
         let journal = blocking(move || Journal::open(&path, options)).await?;
-
-        let mut listeners = Vec::with_capacity(config.http.len());
-        for endpoint in &config.http {
-            listeners.push(qmp_http::listen(endpoint).await?);
+        match Parts::start(&journal, config, hub_config).await {
+            Ok(Parts { hub, rules, servers, stop_http, http, api }) => {
+                Ok(Self { hub, rules, servers, stop_http, http, api, restart_only, journal })
+            }
+            Err(error) => {
+                // The journal is locked until this returns.
+                new_journal.remove();
+                Err(error)
+            }
         }
-        // Before any VM is attached, so that a new rule misses no record.
-        let rules = Rules::start(config.rules, &journal, &config.journal).await?;
-        let (stop_http, http_ends) = watch::channel(false);
-        let http = listeners.iter().map(HttpListener::endpoint).cloned().collect();
-        let hub = Hub::start(hub_config, &journal).await?;
-        let api = ApiState::new(
-            hub.registry(),
-            &journal,
-            config.journal,
-            hub.vm_states(),
-            rules.clone(),
-            http_ends.clone(),
-            config.web_root,
-        );
-        let duties = journal.duties();
-        let mut servers = JoinSet::new();
-        for listener in listeners {
-            let name = format!("HTTP at {}", listener.endpoint());
-            let serving = qmp_http::serve(listener, api.clone(), http_ends.clone());
-            servers.spawn(duties.watch(name, ends_after(&stop_http), serving));
-        }
-        hub.discover(config.discover).await;
-        Ok(Self { hub, rules, servers, stop_http, http, api, restart_only, journal })
     }
 
     /// The addresses of HTTP, with the ports that the system chose.
@@ -173,5 +162,57 @@ impl Daemon {
         let Self { journal, api, rules, .. } = self;
         drop((api, rules));
         Ok(blocking(move || journal.close()).await?)
+    }
+}
+
+impl Parts {
+    async fn start(
+        journal: &Journal,
+        config: DaemonConfig,
+        mut hub_config: HubConfig,
+    ) -> Result<Self, DaemonError> {
+        let mut listeners = Vec::with_capacity(config.http.len());
+        for endpoint in &config.http {
+            listeners.push(qmp_http::listen(endpoint).await?);
+        }
+        // Before any VM is attached, so that a new rule misses no record.
+        let rules = Rules::start(config.rules.clone(), journal, &config.journal).await?;
+        hub_config.state_rules = rules.state_rules(&config.rules);
+        hub_config.open_alerts = rules.open_alerts().await?;
+        let (stop_http, http_ends) = watch::channel(false);
+        let http = listeners.iter().map(HttpListener::endpoint).cloned().collect();
+        let hub = Hub::start(hub_config, journal).await?;
+        let api = ApiState::new(
+            hub.registry(),
+            journal,
+            config.journal,
+            hub.vm_states(),
+            rules.clone(),
+            http_ends.clone(),
+            config.web_root,
+        );
+        let duties = journal.duties();
+        let mut servers = JoinSet::new();
+        for listener in listeners {
+            let name = format!("HTTP at {}", listener.endpoint());
+            let serving = qmp_http::serve(listener, api.clone(), http_ends.clone());
+            servers.spawn(duties.watch(name, ends_after(&stop_http), serving));
+        }
+        hub.discover(config.discover).await;
+        Ok(Self { hub, rules, servers, stop_http, http, api })
+    }
+}
+
+/// Takes what concerns the VMs out of the configuration.
+fn hub_config(config: &mut DaemonConfig) -> HubConfig {
+    HubConfig {
+        attach: take(&mut config.attach),
+        origins: take(&mut config.origins),
+        findings: config.findings,
+        relays: take(&mut config.relays),
+        silent_after: config.silent_after,
+        silent_after_of: take(&mut config.silent_after_of),
+        state_rules: Vec::new(),
+        open_alerts: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@
 mod config;
 mod warnings;
 mod restart_only;
+mod new_journal;
 mod daemon;
 mod reload;
 

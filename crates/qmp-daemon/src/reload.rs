@@ -64,8 +64,12 @@ impl Daemon {
         }
         report.discovery = self.discover(config.discover.clone()).await;
         report.silence = self.hub().set_silent_after(config.silent_after, &config.silent_after_of).await;
+        let on_states = self.rules().state_rules(&config.rules);
         match self.rules().replace(std::mem::take(&mut config.rules)).await {
-            Ok(changes) => report.rules = changes,
+            Ok(changes) => {
+                report.rules = changes;
+                self.hub().set_state_rules(on_states);
+            }
             Err(error) => report.rules_refused = Some(error),
         }
         let silent_after_of = std::mem::take(&mut config.silent_after_of);

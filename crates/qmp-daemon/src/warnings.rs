@@ -9,8 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use qmp_client::Address;
-use qmp_host::{SOCKET_PATH_MAX_BYTES, permissions};
+use qmp_host::{SOCKET_PATH_MAX_BYTES, SocketAccess, permissions};
 use qmp_hub::VmName;
+use qmp_hub::relay::RelayConfig;
 use qmp_journal::{JournalError, Reader};
 use rustix::fs::Access;
 
@@ -22,6 +23,12 @@ impl DaemonConfig {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.file_warnings.iter().map(ToString::to_string).collect();
         warnings.extend(journal_warning(&self.journal));
+        if !self.findings {
+            let on_states = self.rules.iter().filter(|rule| rule.states.is_some());
+            warnings.extend(on_states.map(|rule| {
+                format!("the rule {} has `state`, and without findings it never raises an alert", rule.name)
+            }));
+        }
         for path in self.http.iter().filter_map(|endpoint| endpoint.address().unix_path()) {
             warnings.extend(served_socket_warning(path, "HTTP"));
         }
@@ -30,6 +37,7 @@ impl DaemonConfig {
         }
         for (name, relay) in &self.relays {
             warnings.extend(served_socket_warning(&relay.path, &format!("the relay of {name}")));
+            warnings.extend(excluded_clients_warning(name, relay));
         }
         warnings.extend(same_address_warnings(&self.attach));
         for (name, address) in &self.attach {
@@ -65,6 +73,32 @@ fn same_address_warnings(attach: &[(VmName, Address)]) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Warns about users and groups that a relay lists, and that the permissions of its socket keep out.
+fn excluded_clients_warning(name: &VmName, relay: &RelayConfig) -> Option<String> {
+    let SocketAccess { mode, group } = relay.access;
+    let group = group.unwrap_or(rustix::process::getegid().as_raw());
+    let is_for_group = mode & 0o020 != 0;
+    let is_out = |gid: &&u32| **gid != group || !is_for_group;
+    let (gid, uid) = (relay.gids.iter().find(is_out), relay.uids.iter().find(|uid| is_other_user(**uid)));
+    let who = match (gid, uid) {
+        _ if mode & 0o002 != 0 => return None,
+        (Some(gid), _) => format!("users of group {gid}"),
+        // A listed user may be in the group.
+        (None, Some(uid)) if !is_for_group => format!("user {uid}"),
+        _ => return None,
+    };
+    Some(format!(
+        "the relay of {name} lists {who}, whom the permissions of {} ({mode:#o}, group {group}) do not let connect; set \
+         `group`, or mode = 0o666, with which only the lists decide",
+        relay.path.display(),
+    ))
+}
+
+/// Whether file permissions apply to this user, and the file is not the user's own.
+fn is_other_user(uid: u32) -> bool {
+    uid != 0 && uid != rustix::process::geteuid().as_raw()
 }
 
 fn journal_warning(path: &Path) -> Option<String> {

@@ -1,9 +1,11 @@
 //! The correlators of all VMs: records and time in, findings, questions and states out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use qmp_wire::{Record, UnixMicros};
 
+use crate::condition::Condition;
 use crate::finding::{Finding, Id};
 use crate::members::assert_listed;
 use crate::position::Position;
@@ -39,6 +41,7 @@ impl Correlators {
         let Some(tracker) = self.vms.get_mut(record.vm.as_ref()) else { return };
         let before = found.len();
         tracker.record(record, found);
+        tracker.follow_condition();
         assert_all_listed(&found[before..]);
         self.note(&record.vm);
     }
@@ -51,6 +54,7 @@ impl Correlators {
             if let Some(tracker) = self.vms.get_mut(&vm) {
                 let before = found.len();
                 tracker.time_passed(&vm, now, found);
+                tracker.follow_condition();
                 assert_all_listed(&found[before..]);
             }
             self.note(&vm);
@@ -131,6 +135,17 @@ impl Correlators {
     #[must_use]
     pub fn run_state(&self, vm: &str) -> Option<&str> {
         self.vms.get(vm).and_then(|tracker| tracker.run_state())
+    }
+
+    /// The state of a VM for rules on states; `None` while it is not known.
+    #[must_use]
+    pub fn condition(&self, vm: &str) -> Option<Cow<'_, Condition>> {
+        self.vms.get(vm).and_then(|tracker| tracker.condition())
+    }
+
+    /// The names of all tracked VMs.
+    pub fn vms(&self) -> impl Iterator<Item = &str> {
+        self.vms.keys().map(|vm| &**vm)
     }
 
     /// The VMs whose end was not seen, and which have no open epoch.

@@ -22,6 +22,19 @@ pub const SILENT: &str = "silent";
 /// The kind of the finding that a monitor answers again.
 pub const ANSWERS_AGAIN: &str = "answers-again";
 
+/// The kind of the finding that a VM has been in a state of a rule for the time of the rule. The hub adds it, since the
+/// hub knows the rules.
+pub const ALERT: &str = "alert";
+
+/// The kind of the finding that a VM has left the states of such a rule.
+pub const RESOLVED: &str = "resolved";
+
+/// The kind of an operator's remark about a VM.
+pub const NOTE: &str = "note";
+
+/// The kind of the record that rules are silenced for a VM.
+pub const SILENCE: &str = "silence";
+
 /// A kind of finding.
 ///
 /// Summaries of journals depend on severity and extent: a change of them is one of the words of `qmp-history`, whose
@@ -60,6 +73,12 @@ pub enum FindingExtent {
 
 /// Every kind of finding.
 pub static KINDS: &[FindingKind] = &[
+    FindingKind {
+        name: ALERT,
+        members: &["for_seconds", "rule", "since", "state"],
+        severity: Warning,
+        extent: Moment,
+    },
     FindingKind {
         name: clock_steps::CLOCK_STEP,
         members: &["this_host_microseconds", "vm_host_microseconds"],
@@ -120,10 +139,22 @@ pub static KINDS: &[FindingKind] = &[
         extent: Moment,
     },
     FindingKind {
+        name: NOTE,
+        members: &["about", "client", "comm", "gid", "peer", "pid", "socket", "text", "token", "uid"],
+        severity: Lifecycle,
+        extent: Moment,
+    },
+    FindingKind {
         name: powerdown::POWERDOWN_IGNORED,
         members: &["presses", "running", "waited_seconds"],
         severity: Lifecycle,
         extent: Span("waited_seconds"),
+    },
+    FindingKind {
+        name: RESOLVED,
+        members: &["rule", "run_state", "seconds", "since", "state"],
+        severity: Lifecycle,
+        extent: Span("seconds"),
     },
     FindingKind {
         name: drift::SCHEMA_DRIFT,
@@ -150,6 +181,15 @@ pub static KINDS: &[FindingKind] = &[
         members: &["seconds", "silent_since"],
         severity: Lifecycle,
         extent: OwnRule,
+    },
+    FindingKind {
+        name: SILENCE,
+        members: &[
+            "client", "comm", "gid", "peer", "pid", "reason", "rule", "socket", "token", "uid", "until",
+            "vms",
+        ],
+        severity: Lifecycle,
+        extent: Moment,
     },
     FindingKind {
         name: SILENT,

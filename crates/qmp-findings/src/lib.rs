@@ -60,14 +60,19 @@ mod persist_words;
 mod recorded;
 mod correlator_set;
 mod unended;
+mod condition;
 mod tracker;
 mod correlators;
 mod checkpoint;
+mod state_alerts;
 
 pub use checkpoint::SavedState;
+pub use condition::Condition;
 pub use correlators::Correlators;
 pub use finding::{Finding, Id};
-pub use kinds::{ANSWERS_AGAIN, FindingExtent, FindingKind, FindingSeverity, KINDS, SILENT};
+pub use kinds::{
+    ALERT, ANSWERS_AGAIN, FindingExtent, FindingKind, FindingSeverity, KINDS, NOTE, RESOLVED, SILENCE, SILENT,
+};
 pub use libvirt::{LIBVIRT_DETAIL, snapshot_run_state};
 pub use limits::*;
 pub use members::{assert_listed, kinds, members};
@@ -75,7 +80,9 @@ pub use observation::{COMMAND, PROCESS_ENDED, QUERY, is_evidence};
 pub use position::Position;
 pub use process::{Process, ProcessStart};
 pub use question::Question;
+pub use state_alerts::{OpenAlert, StateAlerts, StateRule, StateRuleScope};
 pub use unended::UnendedVm;
+pub use why::run_states;
 
 #[cfg(test)]
 mod testing;

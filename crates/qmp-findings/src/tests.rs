@@ -17,6 +17,7 @@ mod questions;
 mod replay;
 mod rest;
 mod sequels;
+mod state_alerts;
 mod state_table;
 mod unseen_end;
 mod why;

@@ -1,5 +1,6 @@
 //! One VM: its records in local time, its correlators, and their findings.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};
@@ -7,6 +8,7 @@ use serde_json::Value;
 
 use crate::budget::Budget;
 use crate::conclusion::Conclusions;
+use crate::condition::Condition;
 use crate::correlator_set::CorrelatorSet;
 use crate::epoch::{PreviousEpoch, Span};
 use crate::finding::{Finding, Id};
@@ -17,6 +19,7 @@ use crate::observation::{self, Event, Observation, ObservationKind, ProcessEnd, 
 use crate::observation::{COMMAND, PROCESS_ENDED, QUERY};
 use crate::persist::persist;
 use crate::position::{self, Position};
+use crate::process::Identity;
 use crate::question::{Answer, QuestionId};
 use crate::recorded;
 use crate::state::{Detachment, Explanation, LastEvent, MissingRecords, Silence, VmState};
@@ -33,6 +36,8 @@ pub(super) struct VmTracker {
     last_events: VecDeque<LastEvent>,
     detached: Option<Detachment>,
     silence: Option<Silence>,
+    /// The run state, with the time at which it began, over gaps.
+    condition: Option<Condition>,
     last: Option<Id>,
     /// The last record of any kind.
     position: Option<Position>,
@@ -51,7 +56,7 @@ pub(super) struct VmTracker {
 }
 
 persist!(VmTracker {
-    clock, span, correlators, budget, last_events, detached, silence, last, position, missing, recorded, questions,
+    clock, span, correlators, budget, last_events, detached, silence, condition, last, position, missing, recorded, questions,
 } without unsaved, unsaved_from, offset);
 
 impl VmTracker {
@@ -136,7 +141,8 @@ impl VmTracker {
             self.last_events.clear();
         }
         self.questions.clear();
-        (self.last, self.detached, self.silence, self.recorded) = (None, None, None, None);
+        (self.last, self.detached, self.silence, self.condition, self.recorded) =
+            (None, None, None, None, None);
         self.missing = Some(missing);
     }
 
@@ -189,6 +195,31 @@ impl VmTracker {
     /// The run state alone.
     pub(super) fn run_state(&self) -> Option<&str> {
         self.correlators.why.status().run_state.as_deref()
+    }
+
+    /// The state for rules on states; `None` while it is not known: between two epochs of a VM that may run.
+    pub(super) fn condition(&self) -> Option<Cow<'_, Condition>> {
+        if let Some(silence) = &self.silence {
+            return Some(Cow::Owned(Condition::silent(silence)));
+        }
+        let status = self.correlators.why.status();
+        let is_current = |condition: &&Condition| {
+            status.run_state.as_deref().is_some_and(|state| *state == *condition.state)
+        };
+        let known = self.condition.as_ref().filter(|_| self.span.open || status.is_over());
+        known.filter(is_current).map(Cow::Borrowed)
+    }
+
+    /// Updates the state for rules after a record, or after deadlines. The same run state continues.
+    pub(super) fn follow_condition(&mut self) {
+        let status = self.correlators.why.status();
+        let (Some(state), Some(since), Some(cause)) = (&status.run_state, status.since, self.last) else {
+            return;
+        };
+        if self.condition.as_ref().is_none_or(|condition| condition.state != *state) {
+            self.condition =
+                Some(Condition { state: state.clone(), since: self.clock.on_host(since), cause });
+        }
     }
 
     /// The first record since the state was saved, and the last record.
@@ -280,6 +311,9 @@ impl VmTracker {
                 is_end_seen: status.is_over() || self.missing.is_some(),
             })
         });
+        if before.as_ref().is_some_and(|before| before.process_is(snapshot) == Identity::Another) {
+            self.condition = None;
+        }
         self.missing = self.missing.filter(|missing| missing.before == id);
         self.recorded = None;
         self.span = Span {

@@ -79,6 +79,11 @@ impl Correlator for Explainer {
     }
 }
 
+/// The run states of a VM: those of QEMU, `ended` and `gone`.
+pub fn run_states() -> impl Iterator<Item = &'static str> + Clone {
+    run_states::names().chain([run_states::ENDED, run_states::GONE])
+}
+
 impl Explainer {
     pub(super) fn status(&self) -> &Status {
         &self.status

@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 use super::error::ApiError;
 use super::state::ApiState;
 use super::{
-    auth, catalogue, checkpoint, detail, events, execute, health, history, json_body, metrics, openapi, page,
-    records, relays, response_memory, sinks, stall, status, vms,
+    auth, catalogue, checkpoint, detail, events, execute, health, history, json_body, metrics, notes,
+    openapi, page, records, relays, response_memory, silences, sinks, stall, status, vms,
 };
 
 pub(super) fn router(api: ApiState) -> Router {
@@ -45,9 +45,12 @@ pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<ApiState
         ("GET", "/v1/events", get(events::events)),
         ("GET", "/v1/catalogue", get(catalogue::catalogue)),
         ("GET", "/v1/sinks", get(sinks::sinks)),
+        ("GET", "/v1/silences", get(silences::silences)),
+        ("POST", "/v1/silences", post(silences::silence).layer(from_fn(json_body::json_only))),
         ("GET", "/v1/health", get(health::health)),
         ("GET", "/v1/openapi.json", get(openapi::openapi)),
         ("GET", "/metrics", get(metrics::metrics)),
+        ("POST", "/v1/vms/{name}/notes", post(notes::note).layer(from_fn(json_body::json_only))),
         ("POST", "/v1/vms/{name}/execute", post(execute::execute).layer(from_fn(json_body::json_only))),
     ]
 }

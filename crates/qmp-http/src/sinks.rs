@@ -45,7 +45,7 @@ pub(super) fn metrics(api: &ApiState, to: &mut Exposition) {
         (
             "qmp_sink_lag_records",
             Type::Gauge,
-            "Records of the journal that the rule has not processed yet.",
+            "Selected records that the rule has not processed yet.",
             |status| status.lag_records,
         ),
         (

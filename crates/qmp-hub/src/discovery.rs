@@ -135,7 +135,7 @@ impl Discovery {
     }
 
     fn start(&self, rule: DiscoveryRule, number: usize) -> RunningRule {
-        let origin: Arc<str> = format!("rule {number} ({})", rule.source).into();
+        let origin: Arc<str> = format!("[[discover]] {} (rule {number})", rule.source.table()).into();
         tracing::info!("looking for VMs: {}", VmOrigin::Discovered(Arc::clone(&origin)));
         let rule = Arc::new(rule);
         let (registry, claims) = (self.registry.clone(), Arc::clone(&self.claims));

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use qmp_client::Address;
+use qmp_findings::{OpenAlert, StateRule};
 use qmp_host::{ends_after, join_all};
 use qmp_journal::Journal;
 use tokio::sync::watch;
@@ -36,6 +37,10 @@ pub struct HubConfig {
     pub silent_after: SilentAfter,
     /// The same for single VMs.
     pub silent_after_of: HashMap<VmName, SilentAfter>,
+    /// The rules on states, which need findings.
+    pub state_rules: Vec<StateRule>,
+    /// The alerts of these rules that are not resolved.
+    pub open_alerts: Vec<OpenAlert>,
 }
 
 /// A running hub. [`stop`](Self::stop) ends it cleanly; dropping it leaves the epochs open, as a crash does.
@@ -48,6 +53,7 @@ pub struct Hub {
     watch: JoinSet<()>,
     observer: JoinSet<()>,
     stop_observer: watch::Sender<bool>,
+    state_rules: watch::Sender<Vec<StateRule>>,
     vm_states: VmStates,
 }
 
@@ -126,7 +132,10 @@ impl Hub {
         }
         let (stop_observer, observing_ends) = watch::channel(false);
         prepared.into_iter().try_for_each(PreparedVm::launch)?;
-        let mut correlating = Observer::new(journal, config.findings).with_clock(clock);
+        let state_rules = watch::Sender::new(config.state_rules);
+        let mut correlating = Observer::new(journal, config.findings)
+            .with_clock(clock)
+            .with_state_rules(state_rules.subscribe(), config.open_alerts);
         let vm_states = correlating.vm_states();
         if config.findings {
             let asker = Asker::new(registry.0.vms().clone(), vm_states.clone(), journal.appender(), clock);
@@ -156,7 +165,7 @@ impl Hub {
         let may_end = ends_after(&stop_observer);
         observer.spawn(duties.watch("observer", may_end, correlating.run(observing_ends)));
         let discovery = Discovery::new(&registry.0);
-        Ok(Self { discovery, registry, watch, observer, stop_observer, vm_states })
+        Ok(Self { discovery, registry, watch, observer, stop_observer, state_rules, vm_states })
     }
 
     /// The registry of VMs.
@@ -175,6 +184,11 @@ impl Hub {
     /// changed.
     pub async fn discover(&self, rules: Vec<DiscoveryRule>) -> bool {
         self.discovery.set(rules).await
+    }
+
+    /// Replaces the rules on states.
+    pub fn set_state_rules(&self, rules: Vec<StateRule>) {
+        self.state_rules.send_replace(rules);
     }
 
     /// Sets how long VMs may be quiet before they are probed: `default` for VMs without a setting, `own` for those of the

@@ -42,9 +42,9 @@ struct Evidence {
     clients: Option<Clients>,
 }
 
-/// Collects the evidence on this host. Blocks, for milliseconds if there are thousands of processes.
-pub(crate) fn look(address: &Address) -> NoGreetingCause {
-    Evidence::gather(address).judge(advice_for(address))
+/// Collects the evidence on this host about the monitor of `vm`. Blocks, for milliseconds if there are thousands of processes.
+pub(crate) fn look(address: &Address, vm: &str) -> NoGreetingCause {
+    Evidence::gather(address).judge(&advice_for(address).replace("NAME", vm))
 }
 
 /// Why the monitor at an address does not greet, as far as this host shows, and what to do: `advice`, or the hub's own.
@@ -225,7 +225,7 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(&path).expect("binds");
         let _client = std::os::unix::net::UnixStream::connect(&path).expect("connects");
         let _accepted = listener.accept().expect("accepts");
-        let cause = look(&Address::Unix { path, listen: false });
+        let cause = look(&Address::Unix { path, listen: false }, "vm1");
         assert_eq!(cause.reason, reason::HELD);
         let (pid, text) = (std::process::id(), &cause.text);
         assert!(

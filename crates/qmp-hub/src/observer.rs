@@ -7,6 +7,7 @@
 //! The absence of an event is concluded only after everything that was received by the deadline was read: the observer reads
 //! the clock, waits until all earlier appends are committed, reads up to there, and then passes that time to the correlators.
 
+mod alerts;
 mod checkpoint;
 mod resume;
 
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 pub use checkpoint::{RestoredState, restore_checkpoint};
 
 use qmp_findings::state::VmState;
-use qmp_findings::{Correlators, Finding, Id, Question, UnendedVm};
+use qmp_findings::{Correlators, Finding, Id, Question, StateAlerts, StateRule, UnendedVm};
 use qmp_journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
@@ -58,6 +59,8 @@ pub struct Observer {
     records_findings: bool,
     take_questions: Option<TakeQuestions>,
     clock: Clock,
+    /// The rules on states, as they change; `None` without a hub.
+    state_rules: Option<watch::Receiver<Vec<StateRule>>>,
     /// The offset from which on VMs without a checkpoint are looked for again.
     looked_at: AtomicU64,
 }
@@ -72,9 +75,11 @@ pub struct VmStates {
     reader: Reader,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct ObserverState {
     correlators: Mutex<Correlators>,
+    /// Locked after `correlators`.
+    alerts: Mutex<StateAlerts>,
     /// Everything up to here was read.
     position: watch::Sender<Offset>,
 }
@@ -150,14 +155,14 @@ impl Observer {
     /// An observer of that journal, which has read nothing yet.
     #[must_use]
     pub fn new(journal: &Journal, records_findings: bool) -> Self {
-        let shared = ObserverState { correlators: Mutex::default(), position: watch::Sender::default() };
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::default(),
             reader: journal.reader(),
             appender: journal.appender(),
             records_findings,
             take_questions: None,
             clock: Clock::Host,
+            state_rules: None,
             looked_at: AtomicU64::new(0),
         }
     }
@@ -187,6 +192,8 @@ impl Observer {
                 Err(error) if !matches!(error, JournalError::Ended(_)) => self.start_afresh(&error)?,
                 resumed => resumed?,
             };
+            let mut rules = self.state_rules.clone();
+            self.apply_state_rules(&mut rules).await?;
             loop {
                 cursor = self.catch_up(cursor).await?;
                 let pause = self.pause();
@@ -197,6 +204,7 @@ impl Observer {
                 tokio::select! {
                     more = cursor.wait() => more?,
                     () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                    () = alerts::changed(&mut rules) => self.apply_state_rules(&mut rules).await?,
                     // The sender lives as long as the hub.
                     () = stopped(&mut stop) => break,
                 }
@@ -278,7 +286,8 @@ impl Observer {
 
     /// How long to wait until the next deadline must be checked; `None` if there is none.
     fn pause(&self) -> Option<Duration> {
-        let deadline = self.shared.lock().deadline()?;
+        let of_correlators = self.shared.lock().deadline();
+        let deadline = of_correlators.into_iter().chain(lock(&self.shared.alerts).deadline()).min()?;
         let left_us = deadline.0.saturating_sub(everything_by(self.clock).0);
         // One microsecond more, because the deadline must have passed.
         let left = Duration::from_micros(u64::try_from(left_us.saturating_add(1)).unwrap_or(0));
@@ -294,6 +303,7 @@ impl Observer {
             let cursor = self.catch_up(cursor).await?;
             let mut found = Vec::new();
             self.shared.lock().time_passed(by, &mut found);
+            self.shared.alerts_at(by, &mut found);
             self.append(&found, Vec::new()).await?;
             self.ask();
             return Ok(cursor);
@@ -357,13 +367,14 @@ fn correlate(
         return None;
     }
     let (mut found, mut checkpoints) = (Vec::new(), Vec::new());
-    let mut correlators = shared.lock();
+    let (mut correlators, mut alerts) = (shared.lock(), lock(&shared.alerts));
     for record in records {
         if record.epoch.0 > 1 && !correlators.has_vm(&record.vm) {
             let before = Offset(record.offset.map_or(0, |offset| offset.0.saturating_sub(1)));
             recall(&mut correlators, reader, &record.vm, before);
         }
         correlators.record(record, &mut found);
+        alerts::observe(&mut alerts, &correlators, record, &mut found);
         checkpoints.extend(
             record.offset.and_then(|offset| checkpoint::checkpoint(&mut correlators, &record.vm, offset)),
         );

@@ -37,6 +37,8 @@ async fn monitor_in_memory_attaches_falls_silent_detaches_and_reconnects() {
         relays: Vec::new(),
         silent_after: SilentAfter::Span(Duration::from_secs(30)),
         silent_after_of: HashMap::new(),
+        state_rules: Vec::new(),
+        open_alerts: Vec::new(),
     };
     let mut hub = Hub::start_in(environment, config, &journal).await.expect("starts");
     let mut records = Records { cursor: journal.reader().cursor(Query::default(), Offset(0)) };

@@ -42,7 +42,12 @@ impl<'t> Document<'t> {
     pub fn top(&mut self) -> Option<Spanned<DeTable<'t>>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
-            self.problem(&error.span().unwrap_or_default(), error.message());
+            let span = error.span().unwrap_or_default();
+            let message = match (error.message(), self.text(span.clone())) {
+                ("duplicate key", key) if !key.is_empty() => format!("duplicate key {key}"),
+                (message, _) => message.to_owned(),
+            };
+            self.problem(&span, &message);
         }
         errors.is_empty().then_some(table)
     }

@@ -27,6 +27,7 @@ pub(super) fn of(record: &Record<'_>, held_back: u64) -> Vec<(String, String)> {
     if held_back > 0 {
         fields.add("QMP_HELD_BACK", &held_back.to_string());
     }
+    fields.add("QMP_SUMMARY", &summary(record));
     match &record.body {
         Body::Event { name, timestamp, data, .. } => {
             fields.add("QMP_EVENT", name);
@@ -36,9 +37,8 @@ pub(super) fn of(record: &Record<'_>, held_back: u64) -> Vec<(String, String)> {
             }
             fields.data(data.as_deref());
         }
-        Body::Finding { finding, summary, data, .. } => {
+        Body::Finding { finding, data, .. } => {
             fields.add("QMP_FINDING", finding);
-            fields.add("QMP_SUMMARY", summary);
             fields.data(data.as_deref());
         }
         Body::Detached { reason, detail, certain_until } => {
@@ -56,16 +56,24 @@ pub(super) fn of(record: &Record<'_>, held_back: u64) -> Vec<(String, String)> {
     fields.0
 }
 
-/// One sentence about a record.
+/// One sentence about a record, with its VM.
 pub(super) fn message(record: &Record<'_>) -> String {
-    let vm = &record.vm;
+    let (vm, summary) = (&record.vm, summary(record));
     match &record.body {
-        Body::Event { name, data: None, .. } => format!("{vm}: {name}"),
-        Body::Event { name, data: Some(data), .. } => format!("{vm}: {name} {data}"),
-        Body::Finding { finding, summary, .. } => format!("{vm}: {finding}: {summary}"),
-        Body::Attached { .. } => format!("{vm}: attached"),
-        Body::Detached { reason, detail: None, .. } => format!("{vm}: detached: {reason}"),
-        Body::Detached { reason, detail: Some(detail), .. } => format!("{vm}: detached: {reason} ({detail})"),
+        Body::Finding { finding, .. } => format!("{vm}: {finding}: {summary}"),
+        _ => format!("{vm}: {summary}"),
+    }
+}
+
+/// A record in one line, without its VM.
+fn summary(record: &Record<'_>) -> String {
+    match &record.body {
+        Body::Event { name, data: None, .. } => name.to_string(),
+        Body::Event { name, data: Some(data), .. } => format!("{name} {data}"),
+        Body::Finding { summary, .. } => summary.to_string(),
+        Body::Attached { .. } => "attached".to_owned(),
+        Body::Detached { reason, detail: None, .. } => format!("detached: {reason}"),
+        Body::Detached { reason, detail: Some(detail), .. } => format!("detached: {reason} ({detail})"),
     }
 }
 
@@ -145,6 +153,7 @@ mod tests {
         QMP_SEQ=7
         QMP_RECEIVED=2026-01-02T03:04:05.678901Z
         QMP_HELD_BACK=3
+        QMP_SUMMARY=WATCHDOG {"action": "reset", "x-n": 5, "x_n": 6, "info": {"a": [1, "b"]}, "flag": true}
         QMP_EVENT=WATCHDOG
         QMP_TIMESTAMP=1767323045.678001
         QMP_DATA_ACTION=reset

@@ -19,6 +19,9 @@ use qmp_host::{blocking, lock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
+use super::open_alerts::OpenAlerts;
+use super::silences::Silences;
+
 /// The shortest interval between two writes of the file while rules deliver: after a crash, the deliveries of this time
 /// are repeated.
 const POSITIONS_SAVE_INTERVAL: Duration = Duration::from_millis(250);
@@ -73,6 +76,9 @@ pub(super) struct Position {
     /// The times of the last deliveries, for `at-most`, in microseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) passed: Vec<i64>,
+    /// The alerts up to that offset that are not resolved.
+    #[serde(default, skip_serializing_if = "OpenAlerts::is_empty")]
+    pub(super) alerts: OpenAlerts,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,6 +87,19 @@ struct Content {
     /// The journal of the offsets.
     journal: Box<str>,
     rules: BTreeMap<Box<str>, Position>,
+    #[serde(default, skip_serializing_if = "Silences::is_empty")]
+    silences: Silences,
+}
+
+impl Content {
+    fn of(journal: &str) -> Self {
+        Self {
+            version: VERSION,
+            journal: journal.into(),
+            rules: BTreeMap::new(),
+            silences: Silences::default(),
+        }
+    }
 }
 
 /// The positions of all rules. Cheap to clone.
@@ -109,17 +128,13 @@ impl Positions {
         let mut path = journal.as_os_str().to_owned();
         path.push(".sinks");
         let path = PathBuf::from(path);
-        let mut content = read(&path)?.unwrap_or_else(|| Content {
-            version: VERSION,
-            journal: identity.into(),
-            rules: BTreeMap::new(),
-        });
+        let mut content = read(&path)?.unwrap_or_else(|| Content::of(identity));
         if *content.journal != *identity {
             tracing::warn!(
                 "{} belongs to another journal than the one beside it: the rules begin at the journal's head",
                 path.display()
             );
-            content = Content { version: VERSION, journal: identity.into(), rules: BTreeMap::new() };
+            content = Content::of(identity);
         }
         let state = Mutex::new(State { content, urgent: false, idle: false });
         Ok(Self(Arc::new(PositionState { path, state, writing: Mutex::default(), changed: Notify::new() })))
@@ -152,6 +167,21 @@ impl Positions {
                 self.0.changed.notify_one();
             }
         }
+    }
+
+    /// Reads the silences.
+    pub(super) fn with_silences<T>(&self, read: impl FnOnce(&Silences) -> T) -> T {
+        read(&self.0.lock().content.silences)
+    }
+
+    /// Changes the silences, to be written soon.
+    pub(super) fn change_silences<T>(&self, change: impl FnOnce(&mut Silences) -> T) -> T {
+        let mut state = self.0.lock();
+        state.urgent = true;
+        let changed = change(&mut state.content.silences);
+        drop(state);
+        self.0.changed.notify_one();
+        changed
     }
 
     /// Writes the changes. Blocks on the disk.
@@ -265,7 +295,13 @@ mod tests {
         let journal = home.path().join("journal.db");
         let positions = Positions::open(&journal, "a").expect("no file");
         assert_eq!(positions.get("mail"), None);
-        let held = Position { offset: 7, held_back: 2, held_back_newest: 6, passed: vec![-1, 5] };
+        let held = Position {
+            offset: 7,
+            held_back: 2,
+            held_back_newest: 6,
+            passed: vec![-1, 5],
+            ..Position::default()
+        };
         positions.set("mail", held.clone());
         positions.set("log", Position { offset: 9, ..Position::default() });
         positions.skip_to("log", 11);

@@ -1,7 +1,9 @@
 //! One rule: its selection, its limit, and its action.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use qmp_findings::{ALERT, RESOLVED};
 use qmp_journal::{Globs, Query, RecordKind, WherePath};
 use qmp_wire::{Body, Record};
 
@@ -15,16 +17,29 @@ pub struct RuleConfig {
     pub name: Box<str>,
     /// The records that it selects.
     pub selection: Selection,
+    /// The states of VMs of which the rule delivers the alerts.
+    pub states: Option<StateSelection>,
     /// The limit of its deliveries.
     pub at_most: Option<DeliveryLimit>,
     /// Whether a new rule begins at the start of the journal.
     pub from_start: bool,
     /// The key of its kind of sink.
     pub kind: &'static str,
+    /// Whether its kind of sink takes every record, so that only a silence that names the rule applies.
+    pub takes_every_record: bool,
     /// The action.
     pub action: Arc<dyn RuleAction>,
     /// The text of the rule: rules with the same text are the same.
     pub text: Box<str>,
+}
+
+/// The states of VMs that raise the alerts of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateSelection {
+    /// Run states, and `silent`.
+    pub states: Vec<Box<str>>,
+    /// How long a VM is in one of them before the alert.
+    pub lasts: Duration,
 }
 
 /// The records that a rule selects.
@@ -63,6 +78,18 @@ impl PartialEq for RuleConfig {
 }
 
 impl Selection {
+    /// Selects the alerts of the rule `name`, and their ends.
+    #[must_use]
+    pub fn of_alerts(name: &str, vm: Globs) -> Self {
+        let own = format!("rule={}", serde_json::Value::from(name));
+        Self {
+            finding: Some(Globs::parse([ALERT, RESOLVED]).expect("two names are patterns")),
+            vm,
+            where_: vec![own.parse().expect("a path and a value are a condition")],
+            ..Self::default()
+        }
+    }
+
     /// The query of the rule's cursor, which may find more records; [`matches`](Self::matches) decides.
     pub(super) fn query(&self) -> Query {
         let mut kind = self.kind.clone();

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use qmp_findings::OpenAlert;
 use qmp_host::blocking;
 use qmp_host::{Duties, lock};
 use qmp_journal::{Appender, Batch, Journal, JournalError, Reader};
-use qmp_wire::Offset;
+use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -16,11 +17,15 @@ use super::delivery::DeliveryOrigin;
 use super::positions::{Position, Positions, PositionsError};
 use super::rule::RuleConfig;
 use super::runner::{Order, Runner};
+use super::silences::{Silence, SilenceError};
 use super::status::{SinkStatus, Status};
 
 /// How long rules that stop may take for deliveries in progress and for the records in the journal by then. The rest is
 /// delivered after the next start.
 pub const STOP_DELIVERY_MAX: Duration = Duration::from_secs(5);
+
+/// Records of alerts that are read at once when a hub starts.
+const ALERTS_READ_AT_ONCE: usize = 1_024;
 
 /// The rules of a hub. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -185,11 +190,64 @@ impl Rules {
         Ok(changes)
     }
 
+    /// The alerts of rules on states that are not resolved, by the records in the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError::Journal`] if the journal cannot be read.
+    pub async fn open_alerts(&self) -> Result<Vec<OpenAlert>, RulesError> {
+        let rules: Vec<RuleConfig> = self.0.active().iter().map(|one| one.rule.clone()).collect();
+        let mut open = Vec::new();
+        for rule in rules.into_iter().filter(|rule| rule.states.is_some()) {
+            let Position { offset, mut alerts, .. } = self.0.positions.get(&rule.name).unwrap_or_default();
+            let mut cursor = self.0.reader.cursor(rule.selection.query(), Offset(offset));
+            let name = rule.name.clone();
+            let read = blocking(move || {
+                loop {
+                    let records = cursor.next_batch(ALERTS_READ_AT_ONCE)?;
+                    if records.is_empty() {
+                        return Ok::<_, JournalError>(alerts);
+                    }
+                    let selected = records.iter().filter(|record| rule.selection.matches(record));
+                    selected.for_each(|record| alerts.take(record));
+                }
+            });
+            open.extend(read.await?.of_rule(&name));
+        }
+        Ok(open)
+    }
+
+    /// Adds a silence; one that is over at once ends those for the same VMs and rule. It is on the disk when this returns,
+    /// unless the disk fails, which is logged.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SilenceError`]; nothing was changed then.
+    pub async fn silence(&self, silence: Silence) -> Result<(), SilenceError> {
+        self.0.positions.change_silences(|silences| silences.add(silence))?;
+        let positions = self.0.positions.clone();
+        if let Err(error) = blocking(move || positions.save()).await {
+            tracing::error!("{error}; after a crash the rules would deliver what is silenced");
+        }
+        Ok(())
+    }
+
+    /// The silences at `at`.
+    #[must_use]
+    pub fn silences(&self, at: UnixMicros) -> Vec<Silence> {
+        self.0.positions.with_silences(|silences| silences.at(at))
+    }
+
+    /// Until when the rule is silenced for this VM, if it is silenced at `at`.
+    #[must_use]
+    pub fn silenced_until(&self, rule: &RuleConfig, vm: &str, at: UnixMicros) -> Option<UnixMicros> {
+        self.0.positions.with_silences(|silences| silences.silenced_until(rule, vm, at))
+    }
+
     /// The status of each rule, in the order of the configuration.
     #[must_use]
     pub fn statuses(&self) -> Vec<SinkStatus> {
-        let head = self.0.reader.head().unwrap_or_default();
-        self.0.active().iter().map(|one| one.status.read(head)).collect()
+        self.0.active().iter().map(|one| one.status.read()).collect()
     }
 
     /// Delivers the records in the journal by now, as far as the receivers accept them within [`STOP_DELIVERY_MAX`],
@@ -221,9 +279,13 @@ impl Rules {
         let head = self.0.reader.head()?;
         match self.0.positions.get(&rule.name) {
             Some(known) if known.offset <= head.0 => {
-                let lag = head.0 - known.offset;
-                if lag > 0 {
-                    tracing::info!("rule {}: continues {lag} records before the journal's head", rule.name);
+                if known.offset < head.0 {
+                    tracing::info!(
+                        "rule {}: continues after record {}; the journal ends at {}",
+                        rule.name,
+                        known.offset,
+                        head.0
+                    );
                 }
             }
             Some(known) => {

@@ -1,5 +1,7 @@
 //! The task of one rule: reads, selects, delivers, and updates its position.
 
+mod report;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,8 +14,10 @@ use qmp_journal::{Cursor, JournalError, Query, Reader};
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
+use super::backlog::Backlog;
 use super::delivery::{Delivery, DeliveryFailure, DeliveryOrigin, Sink};
 use super::delivery_limit::{Gate, HeldRecords};
+use super::open_alerts::OpenAlerts;
 use super::positions::{Position, Positions};
 use super::rule::RuleConfig;
 use super::status::{SinkState, Status};
@@ -63,6 +67,11 @@ pub(super) struct Runner {
     /// The newest record that the gate holds back.
     held: Option<Record<'static>>,
     backoff: Backoff,
+    /// The alerts of the rule that are not resolved.
+    alerts: OpenAlerts,
+    backlog: Backlog,
+    /// The offset up to which the cursor has read.
+    read_to: Offset,
     /// The offset up to which all records are handled.
     position: Offset,
 }
@@ -94,6 +103,9 @@ impl Runner {
             clock: SteadyClock::new(),
             held: None,
             backoff: Backoff::new(SINK_RETRY_FIRST, SINK_RETRY_MAX, seed),
+            alerts: known.alerts,
+            backlog: Backlog::default(),
+            read_to: Offset(known.offset),
             position: Offset(known.offset),
         }
     }
@@ -177,6 +189,16 @@ impl Runner {
 
     /// Handles records that the query found; everything up to `upto` was read.
     async fn take(&mut self, records: Vec<Record<'static>>, upto: Offset) -> Flow {
+        if self.rule.states.is_some() {
+            records.iter().for_each(|record| self.alerts.take(record));
+        }
+        let selected = records.iter().filter(|record| self.rule.selection.matches(record)).count() as u64;
+        self.read_to = upto;
+        self.backlog.read(selected, upto);
+        if records.len() == SINK_BATCH_RECORDS {
+            self.backlog.count(&self.reader, &self.rule, upto).await;
+        }
+        self.status.waiting.store(selected + self.backlog.records(), Relaxed);
         if self.rule.at_most.is_some() {
             for record in records {
                 if *self.orders.borrow() == Order::Stop {
@@ -187,7 +209,7 @@ impl Runner {
             }
         } else {
             let mut selected: Vec<Delivery> = Vec::with_capacity(records.len());
-            let records = records.into_iter().filter(|record| self.rule.selection.matches(record));
+            let records = records.into_iter().filter(|record| self.is_delivered(record));
             selected.extend(records.map(|record| Delivery { record, held_back: 0 }));
             self.deliver(&selected).await?;
         }
@@ -195,9 +217,19 @@ impl Runner {
         Flow::Continue(())
     }
 
+    /// Whether a record that the query found is selected, and not silenced; counts those that are.
+    fn is_delivered(&self, record: &Record<'_>) -> bool {
+        if !self.rule.selection.matches(record) {
+            return false;
+        }
+        let is_silenced = self.positions.with_silences(|silences| silences.withhold(&self.rule, record));
+        self.status.silenced.fetch_add(u64::from(is_silenced), Relaxed);
+        !is_silenced
+    }
+
     /// Delivers one record, or holds it back.
     async fn offer(&mut self, record: Record<'static>) -> Flow {
-        if !self.rule.selection.matches(&record) {
+        if !self.is_delivered(&record) {
             return Flow::Continue(());
         }
         let now = self.clock.now();
@@ -254,6 +286,7 @@ impl Runner {
             if let Some(last) = arrived.last() {
                 refusals = 0;
                 self.status.delivered.fetch_add(arrived.len() as u64, Relaxed);
+                self.no_longer_waiting(arrived.len() as u64);
                 self.handled(offset(&last.record));
                 self.report_success();
             }
@@ -287,36 +320,13 @@ impl Runner {
                     self.backoff.next_delay().max(asked)
                 }
             };
+            let counted = self.backlog.records();
+            let more =
+                self.backlog.count(&self.reader, &self.rule, self.read_to).await.saturating_sub(counted);
+            self.status.waiting.fetch_add(more, Relaxed);
             self.pause(pause).await?;
         }
         Flow::Continue(())
-    }
-
-    fn give_up(&mut self, record: &Record<'_>, error: &str) {
-        self.status.gave_up(record, error);
-        let Offset(at) = offset(record);
-        tracing::error!("rule {}: record {at} of {} is given up: {error}", self.rule.name, record.vm);
-        self.handled(Offset(at));
-        self.backoff.reset();
-        self.status.enter(SinkState::Delivering);
-    }
-
-    /// Reports that the receiver is available.
-    fn report_success(&mut self) {
-        self.backoff.reset();
-        if self.status.enter(SinkState::Delivering) {
-            tracing::info!("rule {}: delivers again", self.rule.name);
-        }
-    }
-
-    /// Reports a failed attempt; `retry` says how often it is repeated.
-    fn report_failure(&self, error: &str, retry: std::fmt::Arguments<'_>) {
-        self.status.failed(error);
-        if self.status.enter(SinkState::Retrying) {
-            tracing::warn!("rule {}: {error}; {retry}", self.rule.name);
-        } else {
-            tracing::debug!("rule {}: {error}", self.rule.name);
-        }
     }
 
     /// Pauses; an order to end cuts the pause short.
@@ -342,6 +352,7 @@ impl Runner {
                 held_back_newest: held.newest.0,
                 // The next hub has only the host's clock.
                 passed: self.gate.passed().map(|at| at.saturating_add(ahead_us)).collect(),
+                alerts: self.alerts.clone(),
             },
         );
     }
@@ -349,17 +360,11 @@ impl Runner {
     /// Updates the position after everything up to `offset` was read, and no other record of it is selected.
     fn moved_to(&mut self, offset: Offset) {
         self.position = offset;
+        self.status.waiting.store(self.backlog.records(), Relaxed);
         self.status.offset.store(offset.0, Relaxed);
         self.positions.skip_to(&self.rule.name, offset.0);
         if self.status.enter(SinkState::Delivering) {
             tracing::info!("rule {}: reads the journal again", self.rule.name);
-        }
-    }
-
-    fn add_missed(&self, records: u64, why: &str) {
-        if records > 0 {
-            self.status.missed.fetch_add(records, Relaxed);
-            tracing::error!("rule {}: missed {records} records of the journal: they {why}", self.rule.name);
         }
     }
 }

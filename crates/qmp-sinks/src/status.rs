@@ -28,7 +28,7 @@ pub struct SinkStatus {
     pub since: Box<str>,
     /// The offset up to which all records are handled.
     pub offset: u64,
-    /// The number of records in the journal after that, selected or not.
+    /// The number of selected records after that, as far as they are known: while the rule keeps up, there are none.
     pub lag_records: u64,
     /// Records that were delivered.
     pub delivered: u64,
@@ -40,6 +40,8 @@ pub struct SinkStatus {
     pub held_back: u64,
     /// Held-back records that were not reported yet.
     pub held_back_waiting: u64,
+    /// Records that were not delivered because of a silence.
+    pub silenced: u64,
     /// Records of the journal, selected or not, that were removed before this rule read them, or cannot be read.
     pub missed: u64,
     /// The last error.
@@ -82,11 +84,14 @@ pub(super) struct Status {
     kind: &'static str,
     target: Box<str>,
     pub(super) offset: AtomicU64,
+    /// Selected records that are not handled.
+    pub(super) waiting: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) failures: AtomicU64,
     given_up: AtomicU64,
     pub(super) held_back: AtomicU64,
     pub(super) held_back_waiting: AtomicU64,
+    pub(super) silenced: AtomicU64,
     pub(super) missed: AtomicU64,
     current: Mutex<CurrentState>,
 }
@@ -106,11 +111,13 @@ impl Status {
             kind: rule.kind,
             target: rule.action.target().into(),
             offset: AtomicU64::new(at.0),
+            waiting: AtomicU64::default(),
             delivered: AtomicU64::default(),
             failures: AtomicU64::default(),
             given_up: AtomicU64::default(),
             held_back: AtomicU64::default(),
             held_back_waiting: AtomicU64::default(),
+            silenced: AtomicU64::default(),
             missed: AtomicU64::default(),
             current: Mutex::new(CurrentState {
                 state: SinkState::Delivering,
@@ -148,7 +155,7 @@ impl Status {
         });
     }
 
-    pub(super) fn read(&self, head: Offset) -> SinkStatus {
+    pub(super) fn read(&self) -> SinkStatus {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let offset = count(&self.offset);
         let current = self.current();
@@ -159,12 +166,13 @@ impl Status {
             state: current.state,
             since: current.since.to_string().into(),
             offset,
-            lag_records: head.0.saturating_sub(offset),
+            lag_records: count(&self.waiting),
             delivered: count(&self.delivered),
             failures: count(&self.failures),
             given_up: count(&self.given_up),
             held_back: count(&self.held_back),
             held_back_waiting: count(&self.held_back_waiting),
+            silenced: count(&self.silenced),
             missed: count(&self.missed),
             last_error: current.last_error.clone(),
             last_given_up: current.last_given_up.clone(),

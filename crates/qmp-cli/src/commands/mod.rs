@@ -11,8 +11,10 @@ mod events;
 mod exec;
 mod journal;
 mod log;
+mod note;
 mod replay;
 mod serve;
+mod silence;
 mod stats;
 mod status;
 mod tail;
@@ -65,6 +67,8 @@ commands! {
     top::Top,
     wait::Wait,
     exec::Exec,
+    note::Note,
+    silence::Silence,
     events::Events,
     check::Check,
     emulate::Emulate,

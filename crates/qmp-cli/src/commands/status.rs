@@ -8,6 +8,7 @@ mod table;
 use std::time::Duration;
 
 use clap::Args;
+use qmp_settings::suggest;
 
 use super::left;
 use crate::exit::{Exit, Failure};
@@ -36,6 +37,17 @@ pub struct Status {
     #[arg(long, value_name = "SPAN", value_parser = span::parse, conflicts_with = "name")]
     left: Option<Duration>,
 
+    /// Only VMs that need an operator: an error stopped them, they ended without an announcement, or their state is not known
+    ///
+    /// The exit code is 1 if there is any.
+    #[arg(long, conflicts_with = "name")]
+    trouble: bool,
+
+    /// Only VMs in these states: a run state, silent, or the state of the monitor, such as in-use; the exit code is 1 if there
+    /// is any
+    #[arg(long, value_name = "STATE", value_delimiter = ',', conflicts_with = "name")]
+    state: Vec<String>,
+
     #[command(flatten)]
     format: Format,
 
@@ -48,6 +60,8 @@ Examples:
   qmp status
   qmp status web1
   qmp status --left 7d
+  qmp status --trouble || mail -s \"a VM needs you\" root </dev/null
+  qmp status --state paused,io-error
   qmp status --json | jq -r 'select(.run_state == \"io-error\") | .vm'";
 
 /// VMs that left the hub are shown on a terminal if they ended within this time.
@@ -58,7 +72,9 @@ impl Status {
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let client = self.hub.client()?;
         let is_json = self.format.json || !terminal.stdout_is_terminal();
-        let left = self.left.or((!is_json).then_some(LEFT_SHOWN));
+        let is_alarm = self.trouble || !self.state.is_empty();
+        self.state.iter().filter_map(|state| unknown_state(state)).for_each(output::note);
+        let left = self.left.or((!is_json && !is_alarm).then_some(LEFT_SHOWN));
         let found = match &self.name {
             Some(name) => match client.vm_json(name).await {
                 Err(error) if error.is_unknown_vm() => {
@@ -69,17 +85,23 @@ impl Status {
             },
             None => client.vms_json(left).await.map_err(HubError::without_address)?,
         };
-        if is_json {
-            let lines: String = found.iter().map(|vm| format!("{}\n", vm.get())).collect();
-            output::print(&lines)?;
-            return Ok(Exit::Done);
-        }
         let read = |vm: &serde_json::value::RawValue| {
             serde_json::from_str::<Vm>(vm.get()).map_err(|error| HubError::NotAHub {
                 what: format!("it sent a VM that cannot be read: {error}"),
             })
         };
         let vms = found.iter().map(|vm| read(vm)).collect::<Result<Vec<_>, _>>()?;
+        let both = found.into_iter().zip(vms).filter(|(_, vm)| self.selects(vm));
+        let (found, vms): (Vec<_>, Vec<_>) = both.unzip();
+        let exit = if is_alarm && !vms.is_empty() { Exit::Failed } else { Exit::Done };
+        if is_json {
+            let lines: String = found.iter().map(|vm| format!("{}\n", vm.get())).collect();
+            output::print(&lines)?;
+            return Ok(exit);
+        }
+        if is_alarm && vms.is_empty() {
+            return Ok(exit);
+        }
         let (palette, zone) = (terminal.stdout_palette(), self.format.zone(terminal));
         let text = match (&self.name, vms.as_slice()) {
             (Some(_), [vm]) => page::page(vm, palette, &zone),
@@ -89,6 +111,25 @@ impl Status {
         // Rules that fail are shown here: they cannot report their own failure.
         let sinks = client.sinks().await.unwrap_or_default();
         output::print(&stuck::stuck(&sinks, palette, &zone))?;
-        Ok(Exit::Done)
+        let silences = client.silences().await.unwrap_or_default();
+        output::print(&stuck::silenced(&silences, palette, &zone))?;
+        Ok(exit)
     }
+
+    /// Whether the options select this VM.
+    fn selects(&self, vm: &Vm) -> bool {
+        (!self.trouble || vm.is_in_trouble())
+            && (self.state.is_empty() || self.state.iter().any(|state| vm.is_in(state)))
+    }
+}
+
+/// A note about a state that no VM can have, as far as this release knows.
+fn unknown_state(state: &str) -> Option<String> {
+    let of_monitor = ["silent", "attached", "connecting", "detached", "in-use", "left"];
+    let known = || qmp_findings::run_states().chain(of_monitor);
+    if known().any(|known| known == state) {
+        return None;
+    }
+    let near = suggest::nearest(state, known()).map(|near| format!("; did you mean {near}?"));
+    Some(format!("note: no VM has a state {state}{}", near.unwrap_or_default()))
 }

@@ -2,6 +2,8 @@
 
 mod moment;
 mod answer;
+mod read;
+mod notes;
 mod report;
 
 use std::path::PathBuf;

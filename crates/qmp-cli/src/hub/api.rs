@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::client::HubClient;
 use super::error::HubError;
-use super::info::{ExecuteReply, HubCheckpoint, HubInfo, SinkInfo, VmInfo};
+use super::info::{ExecuteReply, HubCheckpoint, HubInfo, SilenceInfo, SinkInfo, VmInfo};
 use super::lines::{self, Lines};
 use super::request::{self, Query};
 
@@ -55,9 +55,7 @@ impl HubClient {
         // The hub takes whole seconds, a day at most. The caller enforces longer and finer limits.
         let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
         let seconds = if seconds > EXECUTE_TIMEOUT_MAX_SECONDS { 0 } else { seconds };
-        let path = format!("/v1/vms/{}/execute?timeout={seconds}", request::encoded(vm));
-        let response = request::send(self, Method::POST, &path, Some(request)).await?;
-        parse(&lines::whole(response).await?)
+        self.post_json(&format!("/v1/vms/{}/execute?timeout={seconds}", request::encoded(vm)), request).await
     }
 
     /// Requests the list of VMs as JSON; with `left`, also those that left the hub within that span. A hub of an earlier release
@@ -95,9 +93,34 @@ impl HubClient {
         self.get_json("/v1/sinks").await
     }
 
+    /// Requests the silences that last at present. A hub of an earlier release has none.
+    pub async fn silences(&self) -> Result<Vec<SilenceInfo>, HubError> {
+        self.get_json("/v1/silences").await
+    }
+
+    /// Begins or ends a silence.
+    pub async fn silence(&self, request: String) -> Result<Box<RawValue>, HubError> {
+        self.post_json("/v1/silences", request).await
+    }
+
+    /// Writes a remark about a VM; returns the offset of its record.
+    pub async fn note(&self, vm: &str, request: String) -> Result<u64, HubError> {
+        #[derive(Deserialize)]
+        struct Response {
+            offset: u64,
+        }
+        let path = format!("/v1/vms/{}/notes", request::encoded(vm));
+        self.post_json(&path, request).await.map(|Response { offset }| offset)
+    }
+
     /// Requests counts of records.
     pub async fn counts<T: for<'de> Deserialize<'de>>(&self, query: &Query) -> Result<T, HubError> {
         self.get_json(&format!("/v1/counts{query}")).await
+    }
+
+    async fn post_json<T: for<'de> Deserialize<'de>>(&self, path: &str, json: String) -> Result<T, HubError> {
+        let response = request::send(self, Method::POST, path, Some(json)).await?;
+        parse(&lines::whole(response).await?)
     }
 
     async fn get_json<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, HubError> {

@@ -76,6 +76,22 @@ pub struct SinkInfo {
     pub last_given_up: Option<GivenUpInfo>,
 }
 
+/// A span in which rules do not deliver the records of some VMs.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SilenceInfo {
+    /// The pattern of the names of VMs.
+    pub vms: String,
+    /// The rule; `None` for all that do not take every record.
+    #[serde(default)]
+    pub rule: Option<String>,
+    /// When it ends.
+    pub until: String,
+    /// Why.
+    pub reason: String,
+    /// The client that asked for it.
+    pub client: String,
+}
+
 /// A record that a rule gave up because the receiver refused it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct GivenUpInfo {

@@ -18,6 +18,7 @@ pub use client::HubClient;
 pub use error::HubError;
 pub use follow::{HubFollow, HubItem};
 pub use info::{
-    ErrorInfo, ExecuteReply, GivenUpInfo, HubCheckpoint, HubInfo, SinkInfo, VmInfo, state_of_monitor,
+    ErrorInfo, ExecuteReply, GivenUpInfo, HubCheckpoint, HubInfo, SilenceInfo, SinkInfo, VmInfo,
+    state_of_monitor,
 };
 pub use request::Query;

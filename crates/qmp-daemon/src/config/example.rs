@@ -21,7 +21,10 @@ const INTRODUCTION: &str = "\
 /// A table of the example: its header, and its keys; a value replaces the example of the schema.
 type Block = (&'static TableSchema, &'static str, &'static [(&'static str, &'static str)]);
 
-const BLOCKS: [Block; 14] = [
+/// The table that is not commented out: with it, a hub finds VMs without a change of the example.
+const ACTIVE: (&str, &str) = ("processes", "");
+
+const BLOCKS: [Block; 15] = [
     (&RETENTION_TABLE, "[retention]", &[("max-age", ""), ("max-size", "")]),
     (&VM, "[[vm]]", &[("name", ""), ("address", ""), ("relay", ""), ("silent-after", "")]),
     (&VM, "[[vm]]", &[("name", "\"db1\""), ("address", "\"tcp:192.0.2.7:4444\"")]),
@@ -33,6 +36,7 @@ const BLOCKS: [Block; 14] = [
             ("role", ""),
             ("allow", ""),
             ("mode", ""),
+            ("group", ""),
             ("uids", ""),
             ("gids", ""),
             ("pretty", ""),
@@ -60,6 +64,17 @@ const BLOCKS: [Block; 14] = [
             ("run", ""),
             ("timeout", ""),
             ("attempts", ""),
+        ],
+    ),
+    (
+        &rule::RULE,
+        "[[rule]]",
+        &[
+            ("name", "\"stopped\""),
+            ("state", ""),
+            ("for", ""),
+            ("vm", ""),
+            ("run", "[\"/usr/local/bin/page\"]"),
         ],
     ),
     (
@@ -116,11 +131,12 @@ impl Example {
             let end = if names.is_empty() { "" } else { "." };
             self.comment("", &format!("{}{one_of}{}{end}", table.summary, names.join(", ")));
         }
-        self.text += &format!("#{header}\n");
+        let mark = if keys == [ACTIVE] { "" } else { "#" };
+        self.text += &format!("{mark}{header}\n");
         let schema = table.all_keys();
         for (name, value) in keys {
             let key = schema.iter().find(|key| key.name == *name).expect("a key of the table");
-            self.key(table, key, if value.is_empty() { key.example } else { value }, "#");
+            self.key(table, key, if value.is_empty() { key.example } else { value }, mark);
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) static HTTP: KeySchema = KeySchema::new(
     "an address or a list of addresses",
     "The addresses of HTTP. The commands of root use /run/qmp-events/hub.sock.",
 )
-.absent("`QMP_HUB`, or the usual socket")
+.absent("the usual socket")
 .example("[\"unix:/run/qmp-events/hub.sock\"]");
 
 pub(super) static FINDINGS: KeySchema = KeySchema::new(

@@ -53,7 +53,7 @@ async fn responses_match_their_schemas() {
     assert_eq!(document["openapi"], "3.1.0");
 
     //  path in the document         method  request path                        body               status
-    let cases: [(&str, &str, &str, &str, u16); 36] = [
+    let cases: [(&str, &str, &str, &str, u16); 44] = [
         ("/v1/hub", "get", "/v1/hub", "", 200),
         ("/v1/vms", "get", "/v1/vms", "", 200),
         ("/v1/vms", "get", "/v1/vms?left=86400", "", 200),
@@ -82,6 +82,26 @@ async fn responses_match_their_schemas() {
         ("/v1/catalogue", "get", "/v1/catalogue?release=2.3", "", 200),
         ("/v1/catalogue", "get", "/v1/catalogue?release=new", "", 400),
         ("/v1/sinks", "get", "/v1/sinks", "", 200),
+        (
+            "/v1/silences",
+            "post",
+            "/v1/silences",
+            r#"{"vms": "vm*", "rule": "r", "seconds": 60, "reason": "x"}"#,
+            200,
+        ),
+        ("/v1/silences", "get", "/v1/silences", "", 200),
+        ("/v1/silences", "post", "/v1/silences", r#"{"vms": "web*", "seconds": 60, "reason": "x"}"#, 404),
+        (
+            "/v1/silences",
+            "post",
+            "/v1/silences",
+            r#"{"vms": "vm*", "rule": "s", "seconds": 60, "reason": "x"}"#,
+            404,
+        ),
+        ("/v1/silences", "post", "/v1/silences", r#"{"vms": "vm*", "seconds": 60}"#, 400),
+        ("/v1/vms/{name}/notes", "post", "/v1/vms/vm1/notes", r#"{"text": "seen", "about": 1}"#, 200),
+        ("/v1/vms/{name}/notes", "post", "/v1/vms/vm1/notes", r#"{"text": "seen", "about": 999999}"#, 404),
+        ("/v1/vms/{name}/notes", "post", "/v1/vms/vm1/notes", r#"{"text": " "}"#, 400),
         ("/v1/health", "get", "/v1/health", "", 200),
         ("/v1/openapi.json", "get", "/v1/openapi.json", "", 200),
         ("/v1/vms/{name}/execute", "post", "/v1/vms/vm1/execute", r#"{"execute": "cont"}"#, 200),

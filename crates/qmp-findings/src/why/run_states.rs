@@ -163,8 +163,7 @@ pub(super) fn of(name: &str) -> &'static RunState {
     RUN_STATES.iter().find(|state| state.name == name).unwrap_or(&DEFAULT)
 }
 
-/// The names of all run states.
-#[cfg(test)]
-pub(in super::super) fn names() -> impl Iterator<Item = &'static str> {
+/// The names of all run states of QEMU.
+pub(in super::super) fn names() -> impl Iterator<Item = &'static str> + Clone {
     RUN_STATES.iter().map(|state| state.name)
 }

@@ -33,8 +33,8 @@ pub(super) fn record(vm: &Arc<FollowedVm>, error: &ConnectError, attempt: u32, c
 async fn explain(vm: Arc<FollowedVm>, clock: Clock) {
     // The semaphore lives as long as the program and is never closed.
     let Ok(_turn) = LOOKS.acquire().await else { return };
-    let address = vm.address.clone();
-    let why = blocking(move || in_use::look(&address)).await;
+    let (address, vm_name) = (vm.address.clone(), vm.name.clone());
+    let why = blocking(move || in_use::look(&address, vm_name.as_str())).await;
     if vm.set_in_use(&why, clock.now()) {
         let (name, reason, text) = (&vm.name, why.reason, why.text);
         tracing::warn!(vm = %name, reason, "the monitor of {name} is in use, and is retried from time to time: {text}");

@@ -134,6 +134,7 @@ impl Processes {
             [] => format!("it has no QMP monitor; {GIVE_IT_ONE}"),
             reasons => reasons.join("; "),
         };
+        let reason = reason.replace("NAME", name);
         tracing::info!("the QEMU {name:?} (process {pid}) is left alone: {reason}");
     }
 }

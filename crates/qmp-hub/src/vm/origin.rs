@@ -13,7 +13,7 @@ pub enum VmOrigin {
     CommandLine,
     /// The program that the hub is part of.
     Program,
-    /// A rule of discovery, as it is displayed: `rule 2 (glob /run/vm/*.sock)`.
+    /// A rule of discovery, as it is displayed: `[[discover]] glob = "/run/vm/*.sock" (rule 2)`.
     Discovered(Arc<str>),
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for VmOrigin {
             Self::Configuration => formatter.write_str("configuration"),
             Self::CommandLine => formatter.write_str("command line"),
             Self::Program => formatter.write_str("program"),
-            Self::Discovered(rule) => write!(formatter, "discovery {rule}"),
+            Self::Discovered(rule) => formatter.write_str(rule),
         }
     }
 }
@@ -38,7 +38,10 @@ mod tests {
             (VmOrigin::Configuration, "configuration"),
             (VmOrigin::CommandLine, "command line"),
             (VmOrigin::Program, "program"),
-            (VmOrigin::Discovered("rule 1 (processes)".into()), "discovery rule 1 (processes)"),
+            (
+                VmOrigin::Discovered("[[discover]] processes = true (rule 1)".into()),
+                "[[discover]] processes = true (rule 1)",
+            ),
         ];
         for (origin, expected) in cases {
             assert_eq!(origin.to_string(), expected);

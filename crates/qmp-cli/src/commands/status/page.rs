@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::vm::{JobInfo, Relay, Vm, local};
+use super::vm::{JobInfo, Relay, RelayClient, Vm, local};
 use crate::render::{Palette, escape};
 
 /// The page of one VM.
@@ -31,7 +31,10 @@ pub(in crate::commands) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> S
     lines.extend(about.into_iter().filter_map(|(label, value)| Some((label, value.clone()?))));
     lines.extend(vm.jobs.iter().map(|job| ("job", job_text(vm, job, zone))));
     lines.extend(vm.migration.iter().map(|migration| ("migration", job_text(vm, migration, zone))));
-    lines.extend(vm.relays.iter().map(|relay| ("relay", relay_text(relay))));
+    for relay in &vm.relays {
+        lines.push(("relay", relay_text(relay)));
+        lines.extend(relay.connected.iter().map(|client| ("", client_text(client, zone))));
+    }
     for (index, last) in vm.last_events.iter().rev().enumerate() {
         let label = if index == 0 { "events" } else { "" };
         lines.push((label, format!("{}  {}", local(&last.received, zone), last.event)));
@@ -64,6 +67,16 @@ fn relay_text(relay: &Relay) -> String {
     format!("{}  {}, {clients}", relay.path, relay.role)
 }
 
+fn client_text(client: &RelayClient, zone: &TimeZone) -> String {
+    let pid = client.pid.map(|pid| format!(" pid {pid}")).unwrap_or_default();
+    let comm = client.comm.as_ref().map(|comm| format!(" ({comm})")).unwrap_or_default();
+    let commands = match client.commands {
+        1 => "1 command".to_owned(),
+        many => format!("{many} commands"),
+    };
+    format!("  {}{pid}{comm} since {}, {commands}", client.user, local(&client.since, zone))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +97,8 @@ mod tests {
           job        snap0 snapshot-load: concluded (Snapshot 'x' does not exist) since 2026-01-02 02:00:01.000
           migration  outgoing: active since 2026-01-02 03:04:00.000
           relay      /run/web1.qmp  observe, 2 clients
+                       alice pid 4242 (qmp-shell) since 2026-01-02 03:00:00.000, 1 command
+                       uid 107 since 2026-01-02 03:01:00.000, 0 commands
           relay      /run/web1-op.qmp  operate, no clients
           events     2026-01-02 03:04:05.678  STOP
                      2026-01-02 03:04:05.678  BLOCK_IO_ERROR

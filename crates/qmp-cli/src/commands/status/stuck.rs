@@ -1,9 +1,9 @@
-//! Rules that are not delivering, and rules that gave up records.
+//! Rules that are not delivering, rules that gave up records, and silences.
 
 use jiff::tz::TimeZone;
 
 use super::vm::local;
-use crate::hub::{GivenUpInfo, SinkInfo};
+use crate::hub::{GivenUpInfo, SilenceInfo, SinkInfo};
 use crate::render::{Palette, escape};
 
 /// A line for each rule that is not delivering, and one for each that gave up records; empty if there are none.
@@ -26,6 +26,17 @@ pub(super) fn stuck(sinks: &[SinkInfo], palette: Palette, zone: &TimeZone) -> St
         }
     }
     text
+}
+
+/// A line for each silence; empty if there is none.
+pub(super) fn silenced(silences: &[SilenceInfo], palette: Palette, zone: &TimeZone) -> String {
+    let line = |silence: &SilenceInfo| {
+        let rule = silence.rule.as_ref().map(|rule| format!("rule {rule}, ")).unwrap_or_default();
+        let until = local(&silence.until, zone);
+        let text = format!("{rule}until {until}: {} ({})", silence.reason, silence.client);
+        format!("\nsilenced {}: {}\n", palette.bold(escape::text(&silence.vms)), escape::text(&text))
+    };
+    silences.iter().map(line).collect()
 }
 
 fn given_up(records: u64, last: &GivenUpInfo, zone: &TimeZone) -> String {
@@ -58,6 +69,21 @@ mod tests {
         rule hook: retrying since 2026-01-02 03:04:05.678, 7 records behind: connection refused\u001b[2J
         ");
         assert_eq!(stuck(&sinks[..1], Palette::new(false), &TimeZone::UTC), "");
+    }
+
+    #[test]
+    fn silence_is_listed_with_its_reason() {
+        let silence = SilenceInfo {
+            vms: "web*".into(),
+            rule: Some("mail".into()),
+            until: "2026-01-02T03:04:05.678901Z".into(),
+            reason: "new switch".into(),
+            client: "uid 0".into(),
+        };
+        insta::assert_snapshot!(silenced(&[silence], Palette::new(false), &TimeZone::UTC), @r"
+
+        silenced web*: rule mail, until 2026-01-02 03:04:05.678: new switch (uid 0)
+        ");
     }
 
     #[test]

@@ -45,8 +45,21 @@ pub(in crate::commands) struct Relay {
     pub(in crate::commands) path: String,
     pub(in crate::commands) role: String,
     pub(in crate::commands) clients: u64,
+    /// The clients. A hub of an earlier release lists none.
+    #[serde(default)]
+    pub(in crate::commands) connected: Vec<RelayClient>,
     /// Why the relay serves no client.
     pub(in crate::commands) error: Option<String>,
+}
+
+/// A client of a relay.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::commands) struct RelayClient {
+    pub(in crate::commands) user: String,
+    pub(in crate::commands) pid: Option<i32>,
+    pub(in crate::commands) comm: Option<String>,
+    pub(in crate::commands) since: String,
+    pub(in crate::commands) commands: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -81,6 +94,22 @@ impl Vm {
             (Some(state), _) if self.is_current() => state.to_owned(),
             (Some(state), _) => format!("{state}?"),
         }
+    }
+
+    /// Whether the VM needs an operator: an error stopped it, it ended without an announcement, or its state is not known.
+    pub(in crate::commands) fn is_in_trouble(&self) -> bool {
+        match self.run_state.as_deref() {
+            Some("ended") => false,
+            Some("io-error" | "internal-error" | "guest-panicked" | "watchdog" | "gone") => true,
+            _ => !self.is_current(),
+        }
+    }
+
+    /// Whether `state` is its run state, or the state of its monitor; `silent` if the monitor does not answer.
+    pub(in crate::commands) fn is_in(&self, state: &str) -> bool {
+        self.run_state.as_deref() == Some(state)
+            || self.state == state
+            || (state == "silent" && self.silent_since.is_some())
     }
 
     /// Whether the known state is current.
@@ -129,7 +158,7 @@ pub(in crate::commands) fn examples() -> Vec<Vm> {
             "jobs": [{"id": "mirror0", "type": "mirror", "status": "ready", "since": "2026-01-02T02:00:00.000000Z"},
                 {"id": "snap0", "type": "snapshot-load", "status": "concluded", "error": "Snapshot 'x' does not exist", "since": "2026-01-02T02:00:01.000000Z"}],
             "migration": {"type": "outgoing", "status": "active", "since": "2026-01-02T03:04:00.000000Z"},
-            "relays": [{"path": "/run/web1.qmp", "role": "observe", "clients": 2}, {"path": "/run/web1-op.qmp", "role": "operate", "clients": 0}]}"#,
+            "relays": [{"path": "/run/web1.qmp", "role": "observe", "clients": 2, "connected": [{"user": "alice", "uid": 1000, "pid": 4242, "comm": "qmp-shell", "since": "2026-01-02T03:00:00.000000Z", "commands": 1}, {"user": "uid 107", "uid": 107, "pid": null, "comm": null, "since": "2026-01-02T03:01:00.000000Z", "commands": 0}]}, {"path": "/run/web1-op.qmp", "role": "operate", "clients": 0}]}"#,
         r#"{"vm": "db", "address": "tcp:127.0.0.1:4444", "state": "detached", "since": "2026-01-02T03:00:00.000000Z", "error": "connection refused",
             "epoch": 1, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null,
             "jobs": [{"id": "m5", "type": "mirror", "status": "running", "since": "2026-01-02T02:00:00.000000Z"}]}"#,

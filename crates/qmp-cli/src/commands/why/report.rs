@@ -9,18 +9,17 @@ use jiff::tz::TimeZone;
 use qmp_findings::state::VmState;
 use qmp_findings::{Correlators, EPOCHS_READ, Position, SavedState};
 use qmp_hub::restore_checkpoint;
-use qmp_journal::{Globs, Query, RecordKind};
+use qmp_journal::RecordKind;
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::answer::{Answer, DetachedLater, Previous};
 use super::moment::Moment;
+use super::notes::notes;
+use super::read::{each, of_vm, received_by};
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
-use crate::hub::{HubCheckpoint, HubError, Query as HubQuery};
+use crate::hub::HubCheckpoint;
 use crate::time::write;
-
-/// Records that are read from the file at a time.
-const BATCH_MAX_RECORDS: usize = 1_024;
 
 /// Records that are read in sequence to find one; over longer distances, bisection is faster.
 const SEARCHED_RECORDS: u64 = 4_096;
@@ -125,6 +124,8 @@ async fn causes(
     causes.extend(state.silence.map(|silence| silence.record));
     if let Some(begin) = begin {
         causes.extend(changed_unseen(source, vm, begin, moment).await?);
+        let notes = notes(source, vm, begin.offset, (state.run_since, moment.until()), &causes).await?;
+        causes.extend(notes);
     }
     Ok(causes)
 }
@@ -259,10 +260,6 @@ async fn before(source: &Source, vm: &str, after: Offset, wanted: (Epoch, Seq)) 
     Ok(Offset(low))
 }
 
-fn of_vm(vm: &str) -> Result<Query, Failure> {
-    Ok(Query { vm: Globs::parse([vm]).map_err(Failure::usage)?, ..Query::default() })
-}
-
 /// The beginnings of the requested epoch and of the epochs to which correlators may look back.
 ///
 /// An epoch whose `attached` record was removed begins at its checkpoint (`restored`), or else at its first record that is
@@ -351,50 +348,4 @@ fn failure(
         }
         _ => None,
     }
-}
-
-/// Passes the records of a VM to `take`, up to the present head or until `take` breaks.
-async fn each(
-    source: &Source,
-    vm: &str,
-    kind: Option<RecordKind>,
-    after: Offset,
-    take: &mut (dyn FnMut(Record<'_>) -> ControlFlow<()> + Send),
-) -> Result<(), Failure> {
-    match source {
-        Source::File(reader) => {
-            let query = Query { kind: kind.into_iter().collect(), ..of_vm(vm)? };
-            let mut cursor = reader.cursor(query, after);
-            loop {
-                let batch = cursor.next_batch(BATCH_MAX_RECORDS)?;
-                if batch.is_empty() {
-                    return Ok(());
-                }
-                for record in batch {
-                    if take(record).is_break() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        Source::Hub(client) => {
-            let mut query = HubQuery::default();
-            query.add("vm", vm);
-            kind.iter().for_each(|kind| query.add("kind", kind.name()));
-            query.add("after", after.0);
-            let mut lines = client.records(&query).await?;
-            while let Some(line) = lines.next().await? {
-                let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
-                if take(record).is_break() {
-                    return Ok(());
-                }
-            }
-            Ok(())
-        }
-    }
-}
-
-/// Whether a record was received at `moment` or before.
-fn received_by(record: &Record<'_>, moment: Option<UnixMicros>) -> bool {
-    moment.is_none_or(|moment| record.received <= moment)
 }

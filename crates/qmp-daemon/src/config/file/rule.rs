@@ -8,7 +8,7 @@ use qmp_journal::{Globs, RecordKind, WherePath};
 use qmp_settings::schema::KeySchema;
 use qmp_settings::suggest::nearest;
 use qmp_settings::{Document, Location, Settings, TomlKey, TomlValue};
-use qmp_sinks::{DeliveryLimit, KINDS, RuleConfig, Selection, SinkKind};
+use qmp_sinks::{DeliveryLimit, KINDS, RuleConfig, Selection, SinkKind, StateSelection};
 use toml::de::{DeTable, DeValue};
 
 use super::unique_names::unique_names;
@@ -40,7 +40,11 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<(RuleC
         refuse_unknown_of_kind(&mut settings, kind);
     }
     let name: Option<Box<str>> = rule_name(&mut settings, &value.span()).map(Into::into);
-    let selection = selection(&mut settings);
+    let states = state_selection(&mut settings);
+    let mut selection = selection(&mut settings);
+    if states.is_some() {
+        selection = Selection::of_alerts(name.as_deref().unwrap_or_default(), selection.vm);
+    }
     let at_most: Option<DeliveryLimit> = settings.parsed(&keys::AT_MOST);
     if let Some(kind) = kind.filter(|kind| at_most.is_some() && !kind.may_hold_back) {
         let message = format!("`{}` takes every record; leave `at-most` out", kind.key());
@@ -61,8 +65,12 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<(RuleC
     if document.problems.len() > problems_before {
         return None;
     }
-    let (name, action, kind) = (name?, action?, kind?.key());
-    Some((RuleConfig { name, selection, at_most, from_start, kind, action, text }, location))
+    let (name, action, kind) = (name?, action?, kind?);
+    let (takes_every_record, kind) = (!kind.may_hold_back, kind.key());
+    Some((
+        RuleConfig { name, selection, states, at_most, from_start, kind, takes_every_record, action, text },
+        location,
+    ))
 }
 
 /// The kind of the one action of a rule.
@@ -155,6 +163,31 @@ fn selection(settings: &mut Settings<'_, '_>) -> Selection {
     Selection { event, finding, kind, vm, where_ }
 }
 
+/// The states of a rule; `None` for a rule on records.
+fn state_selection(settings: &mut Settings<'_, '_>) -> Option<StateSelection> {
+    let lasts = settings.span(&keys::FOR);
+    if settings.get(&keys::STATE).is_none() {
+        if settings.get(&keys::FOR).is_some() {
+            settings
+                .problem(&keys::FOR, "`for` is the time of a state; add: state = [\"paused\", \"io-error\"]");
+        }
+        return None;
+    }
+    let of_records = [&keys::EVENT, &keys::FINDING, &keys::KIND, &keys::WHERE];
+    for key in of_records {
+        if settings.get(key).is_none() {
+            continue;
+        }
+        let message = format!("a rule has either `state` or `{}`; write a rule for each", key.name);
+        settings.problem(key, &message);
+    }
+    let states = settings.texts(&keys::STATE)?;
+    Some(StateSelection {
+        states: states.into_iter().map(Into::into).collect(),
+        lasts: lasts.unwrap_or_default(),
+    })
+}
+
 fn globs(settings: &mut Settings<'_, '_>, key: &KeySchema) -> Option<Globs> {
     let texts = settings.texts(key)?;
     Globs::parse(texts).inspect_err(|error| settings.problem(key, &error.to_string())).ok()
@@ -173,10 +206,12 @@ fn each<T, E: std::fmt::Display>(
 fn warn_unknown_names(settings: &mut Settings<'_, '_>) {
     let events = keys::event_names();
     let findings: Vec<&str> = findings::kinds().collect();
-    let lists = [(&keys::EVENT, &events[..]), (&keys::FINDING, &findings[..])];
+    let states = keys::states();
+    let lists = [(&keys::EVENT, &events[..]), (&keys::FINDING, &findings[..]), (&keys::STATE, &states[..])];
     for (key, known) in lists {
         let problems_before = settings.document.problems.len();
         for name in settings.texts(key).unwrap_or_default() {
+            let name = name.strip_prefix('!').unwrap_or(name);
             let is_pattern = name.contains(['*', '?', '[', '{']) || name.starts_with("__");
             if is_pattern || known.contains(&name) {
                 continue;

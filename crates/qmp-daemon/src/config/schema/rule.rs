@@ -1,5 +1,7 @@
 //! The keys of `[[rule]]` that every rule may have.
 
+use std::time::Duration;
+
 use qmp_settings::schema::{Constraint, Form, KeySchema, TableSchema};
 use qmp_sinks::{KINDS, VARIANTS};
 
@@ -7,12 +9,15 @@ use qmp_sinks::{KINDS, VARIANTS};
 pub(crate) static RULE: TableSchema = TableSchema {
     header: "[[rule]]",
     summary: "A rule: it selects records, limits their rate, and has one action. `event`, `finding` and `kind` are \
-              alternatives; without any of them, every record is selected. As a service, actions can write only below \
+              alternatives; without any of them, every record is selected. With `state`, the rule delivers an alert when a VM \
+              has been in one of the states `for` that long, and its end. As a service, actions can write only below \
               /var/lib/qmp-events and /var/log/qmp-events.",
-    keys: &[&NAME, &EVENT, &FINDING, &KIND, &VM, &WHERE, &AT_MOST, &FROM],
+    keys: &[&NAME, &EVENT, &FINDING, &KIND, &STATE, &FOR, &VM, &WHERE, &AT_MOST, &FROM],
     variants: &VARIANTS,
     constraints: &[
         Constraint::Excludes { key: "at-most", others: kinds_that_never_hold_back },
+        Constraint::Requires { key: "for", any_of: &["state"] },
+        Constraint::Excludes { key: "state", others: || vec!["event", "finding", "kind", "where"] },
         Constraint::Requires { key: "keep", any_of: &["max-size", "max-age"] },
     ],
 };
@@ -50,6 +55,24 @@ pub(crate) static KIND: KeySchema = KeySchema::new(
     "Kinds of records.",
 )
 .example("[\"finding\", \"detached\"]");
+
+pub(crate) static STATE: KeySchema = KeySchema::new(
+    "state",
+    Form::OneOrList { item: &Form::Suggested(states), min: 1 },
+    "a state of a VM, or a list of them, such as [\"paused\", \"io-error\"]",
+    "States of VMs: run states of QEMU, `ended`, `gone` and `silent`. A VM that has been in one of them for the time of \
+     `for` raises an alert, and its end is delivered when the VM is in none of them.",
+)
+.example("[\"paused\", \"io-error\", \"silent\"]");
+
+pub(crate) static FOR: KeySchema = KeySchema::new(
+    "for",
+    Form::Span { min: Duration::from_micros(1), max: Duration::MAX },
+    "a span such as \"5min\"",
+    "How long a VM is in one state of `state` before the alert. A restart of the hub does not begin the time anew.",
+)
+.absent("the alert is raised at once")
+.example("\"5min\"");
 
 pub(crate) static VM: KeySchema = KeySchema::new(
     "vm",
@@ -95,6 +118,11 @@ pub(crate) fn event_names() -> Vec<&'static str> {
 /// The kinds of sinks with which `at-most` is not allowed.
 fn kinds_that_never_hold_back() -> Vec<&'static str> {
     KINDS.iter().filter(|kind| !kind.may_hold_back).map(|kind| kind.key()).collect()
+}
+
+/// The states that a rule may name; others are of a later QEMU.
+pub(crate) fn states() -> Vec<&'static str> {
+    qmp_findings::run_states().chain([qmp_findings::SILENT]).collect()
 }
 
 fn record_kinds() -> Vec<&'static str> {

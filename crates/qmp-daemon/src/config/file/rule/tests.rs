@@ -54,6 +54,20 @@ fn rule_of_each_kind_is_parsed() {
 }
 
 #[test]
+fn rule_on_states_selects_its_own_alerts() {
+    let text =
+        "[[rule]]\nname = 'r'\nstate = ['paused', 'pased']\nfor = '5min'\nvm = ['*', '!x']\nfile = '/f'";
+    let file = ConfigFile::parse(text, Path::new("hub.toml")).expect("a good file");
+    let rule = &file.rules()[0];
+    let states = rule.states.as_ref().expect("states");
+    assert_eq!((&*states.states[0], states.lasts.as_secs()), ("paused", 300));
+    assert!(rule.selection.vm.matches("a") && !rule.selection.vm.matches("x"));
+    assert!(rule.selection.finding.as_ref().is_some_and(|kinds| kinds.matches("alert")));
+    let warnings: Vec<String> = file.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, ["hub.toml:3: unknown state pased; did you mean paused?"]);
+}
+
+#[test]
 fn rules_of_the_same_text_are_equal() {
     let parsed = |text: &str| ConfigFile::parse(text, Path::new("hub.toml")).expect(text).rules().to_vec();
     let one = parsed("[[rule]]\nname = 'a'\nvm = 'x'\nfile = '/f'");
@@ -63,7 +77,7 @@ fn rules_of_the_same_text_are_equal() {
 
 #[test]
 fn invalid_rule_is_refused_with_line_and_advice() {
-    let cases: [(&str, &str, &str); 31] = [
+    let cases: [(&str, &str, &str); 34] = [
         //   case          after `[[rule]]`, `name = 'r'`     message
         (
             "no action",
@@ -84,9 +98,20 @@ fn invalid_rule_is_refused_with_line_and_advice() {
             "4: `secret-file` is an option of `webhook`, and this rule has `file`",
         ),
         (
+            "a time without a state",
+            "for = '5min'\nfile = '/f'",
+            "3: `for` is the time of a state; add: state = [\"paused\", \"io-error\"]",
+        ),
+        (
+            "states and events",
+            "state = 'paused'\nevent = 'STOP'\nfile = '/f'",
+            "4: a rule has either `state` or `event`; write a rule for each",
+        ),
+        ("no time", "state = 'paused'\nfor = '0s'\nfile = '/f'", "4: the span must be longer than zero"),
+        (
             "bad glob",
             "event = '[a'\nfile = '/f'",
-            "3: bad pattern \"[a\": unclosed character class; missing ']'; use * ? [a-z] {a,b}, and \\ before one meant literally",
+            "3: bad pattern \"[a\": unclosed character class; missing ']'; use * ? [a-z] {a,b}, ! before one that excludes, and \\ before one meant literally",
         ),
         (
             "no event",

@@ -1,0 +1,258 @@
+//! Rules on states: which VM has been in which state for how long.
+//!
+//! An alert is raised when a VM has been in one state of a rule for the rule's time, and is resolved when the VM is in none
+//! of the rule's states. In between, another state of the rule raises no second alert. A state that is not known raises and
+//! resolves nothing: the hub's own absence is no change of the VM.
+//!
+//! [`StateAlerts`] is pure: states and times are arguments, findings are the output. The caller keeps the open alerts, and
+//! restores them at its next start.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qmp_wire::UnixMicros;
+use serde_json::{Map, Value, json};
+
+use crate::condition::Condition;
+use crate::finding::{Finding, Id};
+use crate::kinds::{ALERT, RESOLVED, SILENT};
+use crate::members::assert_listed;
+use crate::text;
+
+/// A rule on states.
+#[derive(Clone, Debug)]
+pub struct StateRule {
+    /// Its name.
+    pub name: Box<str>,
+    /// Run states as in [`VmState`](crate::state::VmState), and `silent`.
+    pub states: Vec<Box<str>>,
+    /// How long a VM is in one of them before the alert.
+    pub lasts: Duration,
+    /// The VMs, and when the rule is silenced.
+    pub scope: Arc<dyn StateRuleScope>,
+}
+
+/// The VMs of a rule, and when it is silenced.
+pub trait StateRuleScope: fmt::Debug + Send + Sync {
+    /// Whether the rule is about this VM.
+    fn selects(&self, vm: &str) -> bool;
+
+    /// Until when the rule is silenced for this VM, if it is silenced at `at`.
+    fn silenced_until(&self, vm: &str, at: UnixMicros) -> Option<UnixMicros>;
+}
+
+/// An alert that is not resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenAlert {
+    /// The name of the rule.
+    pub rule: Box<str>,
+    /// The VM.
+    pub vm: Box<str>,
+    /// The state.
+    pub state: Box<str>,
+    /// When the state began.
+    pub since: UnixMicros,
+}
+
+/// Raises and resolves the alerts of all rules.
+#[derive(Debug, Default)]
+pub struct StateAlerts {
+    rules: Vec<StateRule>,
+    /// By VM and name of the rule.
+    spells: BTreeMap<Box<str>, BTreeMap<Box<str>, Spell>>,
+    output: VecDeque<Finding>,
+}
+
+/// A time in the states of a rule.
+#[derive(Debug)]
+struct Spell {
+    state: Box<str>,
+    since: UnixMicros,
+    /// The record with which the state began; `None` for a restored alert.
+    cause: Option<Id>,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The alert is due at this time.
+    Waits(UnixMicros),
+    /// The alert is due, and the state is not known.
+    OnHold(UnixMicros),
+    Raised,
+}
+
+impl StateAlerts {
+    /// Replaces the rules. Alerts that are not resolved stay open, also those of a removed rule: it may return. The caller
+    /// must pass the state of each VM to [`observe`](Self::observe) again.
+    pub fn set_rules(&mut self, rules: Vec<StateRule>) {
+        self.rules = rules;
+        for spells in self.spells.values_mut() {
+            spells.retain(|_, spell| spell.progress == Progress::Raised);
+        }
+        self.spells.retain(|_, spells| !spells.is_empty());
+    }
+
+    /// Takes an alert that was raised before the start.
+    pub fn restore(&mut self, open: OpenAlert) {
+        let OpenAlert { rule, vm, state, since } = open;
+        let spell = Spell { state, since, cause: None, progress: Progress::Raised };
+        self.spells.entry(vm).or_default().insert(rule, spell);
+    }
+
+    /// Whether there is no rule.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Takes the state of a VM at `now`; `None` if it is not known. Deadlines of the VM up to `now` expire before.
+    pub fn observe(&mut self, vm: &str, condition: Option<&Condition>, now: UnixMicros) {
+        self.vm_time_passed(vm, now);
+        let mut spells = self.spells.remove(vm).unwrap_or_default();
+        for rule in self.rules.iter().filter(|rule| rule.scope.selects(vm)) {
+            let Some(condition) = condition.filter(|condition| rule.knows(condition)) else {
+                spells.get_mut(&rule.name).into_iter().for_each(Spell::hold);
+                continue;
+            };
+            if !rule.states.contains(&condition.state) {
+                let ended = spells.remove(&rule.name).filter(|spell| spell.progress == Progress::Raised);
+                self.output.extend(ended.map(|spell| resolved(vm, rule, &spell, condition, now)));
+                continue;
+            }
+            match spells.get_mut(&rule.name) {
+                Some(spell) if spell.progress == Progress::Raised => {}
+                Some(spell) if spell.is(condition) => spell.go_on(now),
+                _ => drop(spells.insert(rule.name.clone(), Spell::begin(rule, condition, now))),
+            }
+        }
+        if !spells.is_empty() {
+            self.spells.insert(vm.into(), spells);
+        }
+        self.vm_time_passed(vm, now);
+    }
+
+    /// Takes the time: every state up to `now` was observed.
+    pub fn time_passed(&mut self, now: UnixMicros) {
+        let is_due = |spell: &Spell| spell.deadline().is_some_and(|at| at <= now);
+        let due = self.spells.iter().filter(|(_, spells)| spells.values().any(is_due));
+        let due: Vec<Box<str>> = due.map(|(vm, _)| vm.clone()).collect();
+        due.iter().for_each(|vm| self.vm_time_passed(vm, now));
+    }
+
+    /// When [`time_passed`](Self::time_passed) has an effect; `None` without a deadline.
+    #[must_use]
+    pub fn deadline(&self) -> Option<UnixMicros> {
+        self.spells.values().flat_map(BTreeMap::values).filter_map(Spell::deadline).min()
+    }
+
+    /// The next finding.
+    pub fn poll_output(&mut self) -> Option<Finding> {
+        self.output.pop_front()
+    }
+
+    fn vm_time_passed(&mut self, vm: &str, now: UnixMicros) {
+        let Some(spells) = self.spells.get_mut(vm) else { return };
+        for rule in &self.rules {
+            let Some(spell) = spells.get_mut(&rule.name) else { continue };
+            while let Some(at) = spell.deadline().filter(|at| *at <= now) {
+                match rule.scope.silenced_until(vm, at).filter(|until| *until > at) {
+                    Some(until) => spell.progress = Progress::Waits(until),
+                    None => {
+                        spell.progress = Progress::Raised;
+                        self.output.push_back(raised(vm, rule, spell, at));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl StateRule {
+    /// Whether a condition says whether the VM is in a state of the rule: a silent VM is in a state that is not known, unless
+    /// the rule is about silence.
+    fn knows(&self, condition: &Condition) -> bool {
+        *condition.state != *SILENT || self.states.contains(&condition.state)
+    }
+}
+
+impl Spell {
+    fn begin(rule: &StateRule, condition: &Condition, now: UnixMicros) -> Self {
+        let lasts_us = i64::try_from(rule.lasts.as_micros()).unwrap_or(i64::MAX);
+        let due = UnixMicros(condition.since.0.saturating_add(lasts_us)).max(now);
+        Self {
+            state: condition.state.clone(),
+            since: condition.since,
+            cause: Some(condition.cause),
+            progress: Progress::Waits(due),
+        }
+    }
+
+    fn is(&self, condition: &Condition) -> bool {
+        (&self.state, self.since) == (&condition.state, condition.since)
+    }
+
+    fn deadline(&self) -> Option<UnixMicros> {
+        match self.progress {
+            Progress::Waits(at) => Some(at),
+            Progress::OnHold(_) | Progress::Raised => None,
+        }
+    }
+
+    fn hold(&mut self) {
+        if let Progress::Waits(at) = self.progress {
+            self.progress = Progress::OnHold(at);
+        }
+    }
+
+    fn go_on(&mut self, now: UnixMicros) {
+        if let Progress::OnHold(at) = self.progress {
+            self.progress = Progress::Waits(at.max(now));
+        }
+    }
+}
+
+fn raised(vm: &str, rule: &StateRule, spell: &Spell, at: UnixMicros) -> Finding {
+    let mut data = members(rule, spell);
+    data.insert("for_seconds".into(), text::seconds(rule.lasts).into());
+    let lasted = length(spell.since, at);
+    let summary = format!("It has been {} for {}.", spell.state, text::span(lasted));
+    finding(vm, ALERT, summary, spell, data, at)
+}
+
+fn resolved(vm: &str, rule: &StateRule, spell: &Spell, condition: &Condition, at: UnixMicros) -> Finding {
+    let lasted = length(spell.since, at);
+    let mut data = members(rule, spell);
+    data.insert("run_state".into(), json!(condition.state));
+    data.insert("seconds".into(), text::seconds(lasted).into());
+    let summary = format!("It is {}, after {} {}.", condition.state, text::span(lasted), spell.state);
+    let mut finding = finding(vm, RESOLVED, summary, spell, data, at);
+    finding.causes.push(condition.cause);
+    finding
+}
+
+fn members(rule: &StateRule, spell: &Spell) -> Map<String, Value> {
+    let mut data = Map::new();
+    data.insert("rule".into(), json!(rule.name));
+    data.insert("since".into(), spell.since.to_string().into());
+    data.insert("state".into(), json!(spell.state));
+    data
+}
+
+fn finding(
+    vm: &str,
+    kind: &'static str,
+    summary: String,
+    spell: &Spell,
+    data: Map<String, Value>,
+    at: UnixMicros,
+) -> Finding {
+    assert_listed(kind, &data);
+    Finding { vm: vm.into(), kind, summary, causes: spell.cause.into_iter().collect(), data, at }
+}
+
+fn length(since: UnixMicros, until: UnixMicros) -> Duration {
+    Duration::from_micros(until.0.saturating_sub(since.0).max(0).unsigned_abs())
+}

@@ -1,0 +1,48 @@
+//! Records that operators write: the body of their request, and the record in the journal.
+
+use axum::http::StatusCode;
+use qmp_findings::assert_listed;
+use qmp_host::clock;
+use qmp_journal::{Batch, Draft};
+use qmp_wire::{Body, Causes, Offset};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+use crate::state::ApiState;
+
+/// Reads the body of a request; `form` is its form, for the error.
+pub(super) fn read_json<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("{error}; send {form}")))
+}
+
+/// The body of a finding that an operator wrote.
+pub(super) fn body(
+    kind: &'static str,
+    summary: String,
+    causes: Causes,
+    data: Map<String, Value>,
+) -> Body<'static> {
+    assert_listed(kind, &data);
+    let data = Some(Value::Object(data).to_string().into());
+    Body::Finding { finding: kind.into(), summary: summary.into(), causes, data }
+}
+
+/// Appends a record of each VM, and waits until they are committed. Returns the offset of the last record then.
+pub(super) async fn append<'v>(
+    api: &ApiState,
+    vms: impl IntoIterator<Item = &'v str>,
+    body: &Body<'static>,
+) -> Result<Offset, ApiError> {
+    let mut batch = Batch::new();
+    let received = clock::now();
+    for vm in vms {
+        batch.push(&Draft { vm, received, body: body.clone() });
+    }
+    let no_room = |_| {
+        let desc = "the journal has no room; send the request again later";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "JournalStalled", desc)
+    };
+    let ticket = api.appender.append(&mut batch).map_err(no_room)?;
+    api.appender.committed(ticket).await.map_err(|error| ApiError::journal(&error))
+}

@@ -1,0 +1,120 @@
+//! `GET` and `POST /v1/silences`: spans in which rules do not deliver the records of some VMs, on record.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use qmp_findings::SILENCE;
+use qmp_host::clock;
+use qmp_journal::Globs;
+use qmp_settings::{span, suggest::nearest};
+use qmp_sinks::{SILENCE_MAX, Silence};
+use qmp_wire::{Causes, UnixMicros};
+use serde::{Deserialize, Serialize};
+
+use super::auth::Principal;
+use super::error::ApiError;
+use super::execute::no_such_vm;
+use super::operator_record::{append, body, read_json};
+use crate::state::ApiState;
+
+/// The longest reason, in bytes: a sentence.
+const REASON_MAX_BYTES: usize = 1 << 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    vms: Box<str>,
+    #[serde(default)]
+    rule: Option<Box<str>>,
+    /// 0 ends the silences for the same VMs and rule.
+    seconds: u64,
+    #[serde(default)]
+    reason: Box<str>,
+}
+
+/// The silence, and the VMs that it is for at present.
+#[derive(Serialize)]
+pub(super) struct SilenceResponse {
+    until: String,
+    vms: Vec<String>,
+}
+
+pub(super) async fn silences(State(api): State<ApiState>) -> Json<Vec<Silence>> {
+    Json(api.rules.silences(clock::now()))
+}
+
+pub(super) async fn silence(
+    State(api): State<ApiState>,
+    Extension(principal): Extension<Principal>,
+    request: Bytes,
+) -> Result<Json<SilenceResponse>, ApiError> {
+    principal.may(SILENCE)?;
+    let form = "{\"vms\": PATTERN, \"rule\": NAME, \"seconds\": N, \"reason\": TEXT}";
+    let request: Request = read_json(&request, form)?;
+    check(&api, &request)?;
+    let vms = matching(&api, &request.vms)?;
+    let since = clock::now();
+    let seconds = i64::try_from(request.seconds).unwrap_or(i64::MAX);
+    let until = UnixMicros(since.0.saturating_add(seconds.saturating_mul(1_000_000)));
+    let identity = principal.identity();
+    let silence = Silence {
+        vms: request.vms,
+        rule: request.rule,
+        since,
+        until,
+        reason: request.reason,
+        client: identity.to_string().into(),
+    };
+    let mut data = identity.members();
+    data.insert("vms".into(), silence.vms.to_string().into());
+    data.insert("until".into(), until.to_string().into());
+    data.insert("reason".into(), silence.reason.to_string().into());
+    data.extend(silence.rule.as_ref().map(|rule| ("rule".to_owned(), rule.to_string().into())));
+    let summary = summary(&silence, request.seconds, &identity.who());
+    let refused = |error: qmp_sinks::SilenceError| ApiError::bad_request(error.to_string());
+    api.rules.silence(silence).await.map_err(refused)?;
+    append(&api, vms.iter().map(String::as_str), &body(SILENCE, summary, Causes::new(), data)).await?;
+    Ok(Json(SilenceResponse { until: until.to_string(), vms }))
+}
+
+fn check(api: &ApiState, request: &Request) -> Result<(), ApiError> {
+    if request.seconds > SILENCE_MAX.as_secs() {
+        let max = span::describe(SILENCE_MAX.as_micros().try_into().unwrap_or(u64::MAX));
+        return Err(ApiError::bad_request(format!("a silence lasts {max} at most")));
+    }
+    if request.reason.len() > REASON_MAX_BYTES || (request.reason.trim().is_empty() && request.seconds > 0) {
+        return Err(ApiError::bad_request(format!("the reason has 1 to {REASON_MAX_BYTES} bytes")));
+    }
+    let Some(rule) = &request.rule else { return Ok(()) };
+    let statuses = api.rules.statuses();
+    let names: Vec<&str> = statuses.iter().map(|status| &*status.rule).collect();
+    if names.contains(&&**rule) {
+        return Ok(());
+    }
+    let advice = match nearest(rule, names.iter().copied()) {
+        Some(near) => format!("did you mean {near}?"),
+        None if names.is_empty() => "this hub has none".to_owned(),
+        None => format!("there are {}", names.join(", ")),
+    };
+    Err(ApiError::new(StatusCode::NOT_FOUND, "RuleNotFound", format!("no rule {rule:?} here; {advice}")))
+}
+
+/// The names of the VMs that match, at least one.
+fn matching(api: &ApiState, pattern: &str) -> Result<Vec<String>, ApiError> {
+    let globs = Globs::parse([pattern]).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let all = api.vms.all();
+    let names = all.iter().map(|vm| vm.name.as_str()).filter(|name| globs.matches(name));
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    if names.is_empty() { Err(no_such_vm(api, pattern)) } else { Ok(names) }
+}
+
+fn summary(silence: &Silence, seconds: u64, who: &str) -> String {
+    let rules = silence.rule.as_ref().map_or_else(|| "Rules".to_owned(), |rule| format!("The rule {rule}"));
+    let verb = if silence.rule.is_some() { "is" } else { "are" };
+    if seconds == 0 {
+        return format!("{rules} {verb} not silenced any more ({who}).");
+    }
+    let length = span::describe(seconds.saturating_mul(1_000_000));
+    format!("{rules} {verb} silenced for {length}: {} ({who}).", silence.reason)
+}

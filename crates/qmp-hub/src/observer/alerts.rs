@@ -1,0 +1,74 @@
+//! Rules on states: the observer passes on the state of each VM after each record, and the time.
+
+use qmp_findings::{Correlators, Finding, OpenAlert, StateAlerts, StateRule};
+use qmp_host::lock;
+use qmp_journal::JournalEnded;
+use qmp_wire::{Record, UnixMicros};
+use tokio::sync::watch;
+
+use super::{Observer, ObserverState, everything_by};
+
+impl Observer {
+    /// Adds the rules on states, as they change, and the alerts that are not resolved.
+    pub(crate) fn with_state_rules(
+        mut self,
+        rules: watch::Receiver<Vec<StateRule>>,
+        open: Vec<OpenAlert>,
+    ) -> Self {
+        let mut alerts = lock(&self.shared.alerts);
+        open.into_iter().for_each(|alert| alerts.restore(alert));
+        drop(alerts);
+        self.state_rules = Some(rules);
+        self
+    }
+
+    /// Applies the present rules to the states so far.
+    pub(super) async fn apply_state_rules(
+        &self,
+        rules: &mut Option<watch::Receiver<Vec<StateRule>>>,
+    ) -> Result<(), JournalEnded> {
+        let Some(rules) = rules else { return Ok(()) };
+        lock(&self.shared.alerts).set_rules(rules.borrow_and_update().clone());
+        let mut found = Vec::new();
+        self.shared.alerts_at(everything_by(self.clock), &mut found);
+        self.append(&found, Vec::new()).await
+    }
+}
+
+impl ObserverState {
+    /// Passes the states of all VMs to the rules on states, and the time: everything received before `now` was read.
+    pub(super) fn alerts_at(&self, now: UnixMicros, found: &mut Vec<Finding>) {
+        let (correlators, mut alerts) = (self.lock(), lock(&self.alerts));
+        if alerts.is_idle() {
+            return;
+        }
+        for vm in correlators.vms() {
+            alerts.observe(vm, correlators.condition(vm).as_deref(), now);
+        }
+        alerts.time_passed(now);
+        found.extend(std::iter::from_fn(|| alerts.poll_output()));
+    }
+}
+
+/// Passes the state of a VM after a record to the rules on states.
+pub(super) fn observe(
+    alerts: &mut StateAlerts,
+    correlators: &Correlators,
+    record: &Record<'_>,
+    found: &mut Vec<Finding>,
+) {
+    if alerts.is_idle() {
+        return;
+    }
+    alerts.observe(&record.vm, correlators.condition(&record.vm).as_deref(), record.received);
+    found.extend(std::iter::from_fn(|| alerts.poll_output()));
+}
+
+/// Waits until the rules change; without rules, for ever.
+pub(super) async fn changed(rules: &mut Option<watch::Receiver<Vec<StateRule>>>) {
+    let Some(rules) = rules else { return std::future::pending().await };
+    if rules.changed().await.is_err() {
+        // The hub was dropped, and this task ends with it.
+        std::future::pending().await
+    }
+}

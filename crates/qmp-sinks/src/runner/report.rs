@@ -1,0 +1,51 @@
+//! What a rule reports of its work: to its status, and to the log.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use qmp_wire::{Offset, Record};
+
+use super::{Runner, offset};
+use crate::status::SinkState;
+
+impl Runner {
+    pub(super) fn give_up(&mut self, record: &Record<'_>, error: &str) {
+        self.status.gave_up(record, error);
+        self.no_longer_waiting(1);
+        let Offset(at) = offset(record);
+        tracing::error!("rule {}: record {at} of {} is given up: {error}", self.rule.name, record.vm);
+        self.handled(Offset(at));
+        self.backoff.reset();
+        self.status.enter(SinkState::Delivering);
+    }
+
+    /// Reports that the receiver is available.
+    pub(super) fn report_success(&mut self) {
+        self.backoff.reset();
+        if self.status.enter(SinkState::Delivering) {
+            tracing::info!("rule {}: delivers again", self.rule.name);
+        }
+    }
+
+    /// Reports a failed attempt; `retry` says how often it is repeated.
+    pub(super) fn report_failure(&self, error: &str, retry: std::fmt::Arguments<'_>) {
+        self.status.failed(error);
+        if self.status.enter(SinkState::Retrying) {
+            tracing::warn!("rule {}: {error}; {retry}", self.rule.name);
+        } else {
+            tracing::debug!("rule {}: {error}", self.rule.name);
+        }
+    }
+
+    pub(super) fn no_longer_waiting(&self, records: u64) {
+        let waiting = self.status.waiting.load(Relaxed).saturating_sub(records);
+        // Only the task of the rule writes it.
+        self.status.waiting.store(waiting, Relaxed);
+    }
+
+    pub(super) fn add_missed(&self, records: u64, why: &str) {
+        if records > 0 {
+            self.status.missed.fetch_add(records, Relaxed);
+            tracing::error!("rule {}: missed {records} records of the journal: they {why}", self.rule.name);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Silences: spans in which rules do not deliver the records of some VMs.
+//!
+//! A silence belongs to the records that are received while it lasts, whenever a rule reads them.
+
+use std::time::Duration;
+
+use qmp_findings::RESOLVED;
+use qmp_journal::{Globs, QueryError};
+use qmp_wire::{Body, Record, UnixMicros};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::rule::RuleConfig;
+
+/// The longest silence: a planned outage takes hours, and a forgotten silence must end.
+pub const SILENCE_MAX: Duration = Duration::from_secs(31 * 86_400);
+
+/// How long a silence is kept after its end, for rules that read its records later because their receiver was unavailable.
+const SILENCE_KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Silences that are kept at a time: each is a line that an operator wrote, and every record is compared with them.
+const SILENCES_MAX: usize = 1_000;
+
+/// A silence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// The pattern of the names of VMs.
+    pub vms: Box<str>,
+    /// The name of the rule; `None` for all rules except those that take every record, such as files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Box<str>>,
+    /// When it begins.
+    #[serde(serialize_with = "text", deserialize_with = "moment")]
+    pub since: UnixMicros,
+    /// When it ends.
+    #[serde(serialize_with = "text", deserialize_with = "moment")]
+    pub until: UnixMicros,
+    /// Why.
+    pub reason: Box<str>,
+    /// The client that asked for it.
+    pub client: Box<str>,
+}
+
+/// Errors of adding a silence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SilenceError {
+    /// The pattern cannot be read.
+    #[error(transparent)]
+    Pattern(#[from] QueryError),
+    /// There are too many silences.
+    #[error("there are {SILENCES_MAX} silences; end some, or wait until some are over")]
+    TooMany,
+}
+
+/// The silences of a hub.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Silences(Vec<ParsedSilence>);
+
+/// A silence with its pattern.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Silence", into = "Silence")]
+struct ParsedSilence {
+    silence: Silence,
+    vms: Globs,
+}
+
+impl TryFrom<Silence> for ParsedSilence {
+    type Error = QueryError;
+
+    fn try_from(silence: Silence) -> Result<Self, QueryError> {
+        let vms = Globs::parse([&*silence.vms])?;
+        Ok(Self { silence, vms })
+    }
+}
+
+impl From<ParsedSilence> for Silence {
+    fn from(parsed: ParsedSilence) -> Self {
+        parsed.silence
+    }
+}
+
+impl Silences {
+    /// Adds a silence, and ends those for the same VMs and rule. Removes those that are long over.
+    pub(super) fn add(&mut self, silence: Silence) -> Result<(), SilenceError> {
+        let added = ParsedSilence::try_from(silence)?;
+        let Silence { since, until, .. } = added.silence;
+        let kept_us = i64::try_from(SILENCE_KEPT.as_micros()).unwrap_or(i64::MAX);
+        self.0.retain(|other| other.silence.until.0.saturating_add(kept_us) > since.0);
+        for other in &mut self.0 {
+            let (other, added) = (&mut other.silence, &added.silence);
+            if (&other.vms, &other.rule) == (&added.vms, &added.rule) {
+                other.until = other.until.min(since);
+            }
+        }
+        if until <= since {
+            return Ok(());
+        }
+        if self.0.len() >= SILENCES_MAX {
+            return Err(SilenceError::TooMany);
+        }
+        self.0.push(added);
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The silences at `at`.
+    pub(super) fn at(&self, at: UnixMicros) -> Vec<Silence> {
+        let all = self.0.iter().map(|parsed| &parsed.silence);
+        all.filter(|silence| silence.is_at(at)).cloned().collect()
+    }
+
+    /// Until when the rule is silenced for this VM, if it is silenced at `at`.
+    pub(super) fn silenced_until(&self, rule: &RuleConfig, vm: &str, at: UnixMicros) -> Option<UnixMicros> {
+        let of_rule = |silence: &Silence| match &silence.rule {
+            Some(name) => *name == rule.name,
+            None => !rule.takes_every_record,
+        };
+        let silences = self.0.iter().filter(|parsed| parsed.silence.is_at(at) && of_rule(&parsed.silence));
+        silences.filter(|parsed| parsed.vms.matches(vm)).map(|parsed| parsed.silence.until).max()
+    }
+
+    /// Whether the rule does not deliver this record. The end of an alert is always delivered: the alert was, too.
+    pub(super) fn withhold(&self, rule: &RuleConfig, record: &Record<'_>) -> bool {
+        let is_end = matches!(&record.body, Body::Finding { finding, .. } if *finding == RESOLVED);
+        !is_end && self.silenced_until(rule, &record.vm, record.received).is_some()
+    }
+}
+
+impl Silence {
+    fn is_at(&self, at: UnixMicros) -> bool {
+        self.since <= at && at < self.until
+    }
+}
+
+fn text<S: Serializer>(at: &UnixMicros, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnixMicros, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(|_| serde::de::Error::custom("not a time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silence(vms: &str, since: i64, until: i64) -> Silence {
+        Silence {
+            vms: vms.into(),
+            rule: None,
+            since: UnixMicros(since),
+            until: UnixMicros(until),
+            reason: "x".into(),
+            client: "y".into(),
+        }
+    }
+
+    #[test]
+    fn later_silence_of_the_same_vms_replaces_an_earlier_one() {
+        let mut silences = Silences::default();
+        silences.add(silence("web*", 0, 100)).expect("added");
+        silences.add(silence("db1", 0, 100)).expect("added");
+        silences.add(silence("web*", 10, 50)).expect("added");
+        let ends = |at: i64| silences.at(UnixMicros(at)).iter().map(|one| one.until.0).collect::<Vec<_>>();
+        assert_eq!(
+            (ends(5), ends(20), ends(60), ends(100)),
+            (vec![10, 100], vec![100, 50], vec![100], vec![])
+        );
+        assert!(silences.clone().add(silence("[", 0, 1)).is_err());
+        let mut ended = silences.clone();
+        ended.add(silence("db1", 20, 20)).expect("ended");
+        assert_eq!(ended.at(UnixMicros(30)).len(), 1);
+        let text = serde_json::to_string(&silences).expect("JSON");
+        let read: Silences = serde_json::from_str(&text).expect("silences");
+        assert_eq!(read.at(UnixMicros(20)), silences.at(UnixMicros(20)));
+    }
+}
