@@ -79,6 +79,12 @@ impl Output {
         Ok(true)
     }
 
+    /// Adds rendered lines.
+    pub fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.pending.extend_from_slice(lines);
+        if self.pending.len() >= PENDING_MAX_BYTES { self.flush() } else { Ok(()) }
+    }
+
     /// Writes what was collected. Call it before waiting for anything.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {

@@ -2,6 +2,7 @@
 
 mod request;
 pub(super) mod source;
+mod reverse;
 
 use std::path::PathBuf;
 
@@ -32,6 +33,10 @@ use crate::time::parse::{self, When, WhenError};
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Log {
+    /// Only these VMs: names or patterns; as --vm
+    #[arg(value_name = "VM")]
+    vms: Vec<String>,
+
     /// Only VMs whose name matches; may be given several times
     #[arg(long, value_name = "GLOB")]
     vm: Vec<String>,
@@ -63,6 +68,10 @@ pub struct Log {
     #[arg(long, short = 'f')]
     follow: bool,
 
+    /// Newest records first
+    #[arg(long, short = 'r', conflicts_with = "follow")]
+    reverse: bool,
+
     #[command(flatten)]
     format: Format,
 
@@ -84,6 +93,7 @@ pub struct Log {
 const EXAMPLES: &str = "\
 Examples:
   qmp log --since today
+  qmp log web3 -r                                 newest first
   qmp log --vm 'web*' --event 'BLOCK_*' --since 2h
   qmp log --event SHUTDOWN --where guest=true -n 20
   qmp log --kind attached --kind detached         the gaps, where events may be missing
@@ -112,7 +122,13 @@ impl Log {
             true => Renderer::Csv,
             false => self.format.renderer(terminal),
         });
-        let printing = source.print(request, &mut output);
+        let printing = async {
+            if self.reverse {
+                let renderer = || self.format.renderer(terminal);
+                return reverse::print(source, request, &renderer, self.csv, &mut output).await;
+            }
+            source.print(request, &mut output).await
+        };
         let ended = tokio::select! {
             ended = printing => ended,
             _ = tokio::signal::ctrl_c(), if self.follow => return Ok(Exit::Done),
@@ -120,7 +136,7 @@ impl Log {
         let printed = ended?;
         output.flush()?;
         if printed.records == 0 {
-            let is_noted = source.note_unknown_vms(&self.vm).await?;
+            let is_noted = source.note_unknown_vms(&request.vm).await?;
             if !is_noted && terminal.stdout_is_terminal() {
                 output::note("no record matches");
             }
@@ -150,10 +166,11 @@ impl Log {
             Some(When::After(_)) => return Err(Failure::usage("--until: expected a time, found an offset")),
         };
         // Patterns are checked here, so that the error names the option.
-        Globs::parse(&self.vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
+        let vm: Vec<String> = self.vms.iter().chain(&self.vm).cloned().collect();
+        Globs::parse(&vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
         self.events.query().map_err(|error| Failure::usage(format_args!("--event: {error}")))?;
         Ok(LogRequest {
-            vm: self.vm.clone(),
+            vm,
             events: self.events.clone(),
             kind: self.kind.clone(),
             since,
@@ -195,6 +212,12 @@ mod tests {
     }
 
     #[test]
+    fn vm_may_be_given_without_an_option() {
+        assert_eq!(request("web3").unwrap().vm, ["web3"]);
+        assert_eq!(request("web3 db* --vm x").unwrap().vm, ["web3", "db*", "x"]);
+    }
+
+    #[test]
     fn number_is_an_offset_and_not_a_time() {
         for line in ["--since 41", "--after 41"] {
             let request = request(line).unwrap();
@@ -213,6 +236,7 @@ mod tests {
             ("--kind evnt", "unknown kind"),
             ("--csv --json", "cannot be used with"),
             ("--until 1h --follow", "cannot be used with"),
+            ("-r --follow", "cannot be used with"),
             ("-n -1", "unexpected argument"),
         ];
         for (line, expected) in cases {

@@ -1,16 +1,19 @@
 //! `qmp stats`: how many records, how often, and when.
 
+mod by;
 mod counted;
+mod member;
 mod table;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use qmp_history::{CountsRequest, Facet, Scope};
+use qmp_history::{CountsRequest, Scope};
 use qmp_host::clock;
 use qmp_journal::{Globs, RecordKind};
 use qmp_wire::{Offset, UnixMicros};
 
+use self::by::By;
 use self::counted::{Counts, SPARK_COLUMNS};
 use super::log::source::{self, Source};
 use crate::exit::{Exit, Failure};
@@ -29,9 +32,10 @@ use crate::window::{Window, WindowArgs};
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Stats {
-    /// By what to count
-    #[arg(long, value_name = "FACET", default_value = "event", value_parser = facet)]
-    by: Facet,
+    /// By what to count: event, vm, kind, severity, finding, hour or weekday; or by the value of a member of the data, such as
+    /// data.node-name
+    #[arg(long, value_name = "FACET", default_value = "event")]
+    by: By,
 
     /// Only VMs whose name matches; may be given several times
     #[arg(long, value_name = "GLOB")]
@@ -80,17 +84,13 @@ Examples:
   qmp stats --since 7d
   qmp stats --by vm --event 'BLOCK_*' --since today
   qmp stats --by hour --vm web1
+  qmp stats --by data.node-name --event BLOCK_IO_ERROR   I/O errors by disk
+  qmp stats --by vm --event RESET --since 7d             reboots of this week
   qmp stats --by finding --json | jq -r 'select(.count > 10) | .name'
   qmp stats --journal backup.db --by weekday --csv > weekdays.csv";
 
 /// The most names that are requested.
 const TOP_MAX: usize = 1_000;
-
-fn facet(text: &str) -> Result<Facet, String> {
-    let known = Facet::ALL.map(Facet::name);
-    let found = Facet::ALL.into_iter().find(|facet| facet.name() == text);
-    found.ok_or_else(|| format!("expected one of {}", known.join(", ")))
-}
 
 impl Stats {
     /// Prints the counts.
@@ -103,9 +103,9 @@ impl Stats {
         let source = source::choose(self.journal.as_deref(), &self.hub).await?;
         let counts = self.count(&source, (since, until), zone_micros).await?;
         let text = match (self.csv, self.json || !terminal.stdout_is_terminal()) {
-            (true, _) => table::csv(&counts, self.by),
-            (false, true) => table::json(&counts, self.by),
-            (false, false) => table::text(&counts, self.by, self.ascii || !is_utf8()),
+            (true, _) => table::csv(&counts, self.by.name()),
+            (false, true) => table::json(&counts, self.by.name()),
+            (false, false) => table::text(&counts, self.by.name(), self.ascii || !is_utf8()),
         };
         output::print(&text)?;
         if counts.total == 0 {
@@ -121,15 +121,21 @@ impl Stats {
         (since, until): Window,
         zone_micros: i64,
     ) -> Result<Counts, Failure> {
+        let query = self.events.query().map_err(Failure::usage)?;
+        let vm = Globs::parse(&self.vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
+        let query = qmp_journal::Query { vm, kind: self.kind.clone(), since, until, ..query };
+        let facet = match &self.by {
+            By::Facet(facet) => *facet,
+            By::Member { name, path } => {
+                let queries = (query, self.filters(since, until));
+                return member::count(source, queries, (name, path), (since, until), self.top).await;
+            }
+        };
         match source {
             Source::File(reader) => {
-                let query = self.events.query().map_err(Failure::usage)?;
-                let vm =
-                    Globs::parse(&self.vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
-                let query = qmp_journal::Query { vm, kind: self.kind.clone(), since, until, ..query };
                 let request = CountsRequest {
                     scope: Scope { query, ..Scope::default() },
-                    by: vec![self.by],
+                    by: vec![facet],
                     buckets: SPARK_COLUMNS,
                     top: self.top,
                     zone_micros,
@@ -138,7 +144,11 @@ impl Stats {
                 serde_json::to_value(counted).and_then(serde_json::from_value).map_err(Failure::failed)
             }
             Source::Hub(client) => {
-                let query = self.hub_query(since, until, zone_micros);
+                let mut query = self.filters(since, until);
+                query.add("by", facet.name());
+                query.add("buckets", SPARK_COLUMNS);
+                query.add("top", self.top.min(TOP_MAX));
+                query.add("zone", zone_text(zone_micros));
                 let mut counts: Counts = client.counts(&query).await?;
                 while let Some(read_to) = counts.read_to {
                     counts.add(client.counts(&query.with("after", read_to)).await?);
@@ -148,12 +158,9 @@ impl Stats {
         }
     }
 
-    fn hub_query(&self, since: Option<UnixMicros>, until: Option<UnixMicros>, zone_micros: i64) -> Query {
+    /// The selection of records, as parameters of the hub.
+    fn filters(&self, since: Option<UnixMicros>, until: Option<UnixMicros>) -> Query {
         let mut query = Query::default();
-        query.add("by", self.by.name());
-        query.add("buckets", SPARK_COLUMNS);
-        query.add("top", self.top.min(TOP_MAX));
-        query.add("zone", zone_text(zone_micros));
         self.vm.iter().for_each(|pattern| query.add("vm", pattern));
         self.events.event.iter().for_each(|pattern| query.add("event", pattern));
         self.events.wheres.iter().for_each(|place| query.add("where", place));

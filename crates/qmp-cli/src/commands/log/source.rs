@@ -172,7 +172,11 @@ async fn from_file(
 }
 
 /// Fails if the request begins after the head: committed records stay, so the offset belongs to another journal.
-fn check_after(request: &LogRequest, head: Offset, journal: &impl fmt::Display) -> Result<(), Failure> {
+pub(super) fn check_after(
+    request: &LogRequest,
+    head: Offset,
+    journal: &impl fmt::Display,
+) -> Result<(), Failure> {
     let LogRequest { after, after_option, .. } = request;
     if *after <= head {
         return Ok(());
