@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// The socket of the hub that root starts.
+const SYSTEM_HUB: &str = "/run/qmp-events/hub.sock";
+
 /// The environment on which the paths depend; tests construct their own.
 #[derive(Clone, Debug, Default)]
 pub struct DefaultPaths {
@@ -29,11 +32,16 @@ impl DefaultPaths {
     /// directory of the journal.
     pub fn hub(&self) -> PathBuf {
         let directory = match &self.runtime_dir {
-            _ if self.is_root => PathBuf::from("/run/qmp-events"),
+            _ if self.is_root => return PathBuf::from(SYSTEM_HUB),
             Some(runtime) => runtime.join("qmp-events"),
             None => self.state(),
         };
         directory.join("hub.sock")
+    }
+
+    /// The socket of the system's hub, if it is not the hub of this user.
+    pub fn system_hub(&self) -> Option<PathBuf> {
+        (!self.is_root).then(|| PathBuf::from(SYSTEM_HUB))
     }
 
     /// The journal: `/var/lib/qmp-events/journal.db` as root, else below `$XDG_STATE_HOME` or `~/.local/state`.
@@ -73,6 +81,7 @@ mod tests {
         ];
         for (paths, hub, journal) in cases {
             assert_eq!(paths.hub(), Path::new(hub), "{paths:?}");
+            assert_eq!(paths.system_hub().is_none(), paths.is_root, "{paths:?}");
             assert_eq!(paths.journal(), Path::new(journal), "{paths:?}");
         }
     }

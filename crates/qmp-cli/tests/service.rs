@@ -191,9 +191,7 @@ fn check_config_reports_faults_and_starts_nothing() {
     );
 
     configure(home, &[], "");
-    let RunResult { code, stderr, .. } = check();
-    assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains(&format!("{} has no [[vm]] and no [[discover]]", path.display())), "{stderr}");
+    assert_eq!(check().code, Some(0), "a hub may begin without a VM");
 
     configure(home, &["web1"], "");
     std::fs::write(home.join("web1.sock"), "no socket").expect("writes");
@@ -217,7 +215,7 @@ fn configuration_overrides_environment() {
     //  QMP_HUB        file       options       journal, http
     type Case<'a> = (&'a str, &'a str, &'a [&'a str], [&'a str; 2]);
     let cases: [Case<'_>; 5] = [
-        (&here[1], "", &[], [&here[0], &here[1]]),
+        (&here[1], "", &[], [&here[0], &default]),
         (&here[1], &written, &[], [&file[0], &file[1]]),
         (&here[1], &written, &options, [&line[0], &line[1]]),
         (elsewhere, &written, &[], [&file[0], &file[1]]),
@@ -226,7 +224,9 @@ fn configuration_overrides_environment() {
     for (hub, file, options, [journal, http]) in cases {
         configure(home, &["web1"], file);
         let config = at("hub.toml");
-        let mut command = qmp(home, [&["serve", "--check-config", "--config", &config], options].concat());
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_qmp"));
+        command.args([&["serve", "--check-config", "--config", &config], options].concat());
+        command.env("HOME", home).env("QMP_JOURNAL", at("journal.db"));
         let ran =
             command.env("QMP_HUB", hub).env("XDG_RUNTIME_DIR", home.join("run")).output().expect("runs");
         let stdout = String::from_utf8(ran.stdout).expect("text");
@@ -249,7 +249,7 @@ fn sockets_of_systemd_are_inherited_or_closed() {
     }
     let _vm = MonitorThread::start(home.join("web1.sock"));
     let (known, unknown) = (home.join("hub.sock"), home.join("other.sock"));
-    configure(home, &["web1"], "");
+    configure(home, &["web1"], &format!("http = '{}'\n", support::hub_address(home)));
     let mut activate = std::process::Command::new("systemd-socket-activate");
     activate.arg("-l").arg(&known).arg("-l").arg(&unknown);
     for variable in ["HOME", "QMP_HUB", "QMP_JOURNAL"] {

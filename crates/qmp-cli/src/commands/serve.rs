@@ -4,6 +4,7 @@ mod attaching;
 mod check;
 mod demo;
 mod endpoints;
+mod overridden;
 mod service;
 mod startup;
 
@@ -115,6 +116,7 @@ impl Serve {
         // Closed until the start-up text is printed. A demo shows on the standard output what the log would have.
         let gate = log_format::start(terminal, if demo.is_some() { "warn" } else { "info" });
         config.file_warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        overridden::log(&config);
         // Before the hub starts, so that an early signal stops it cleanly, too.
         let mut stop = StopSignals::new()?;
         let service = Service::new()?;
@@ -173,8 +175,7 @@ impl Serve {
             http: self.http.endpoints()?,
             relay: self.relay.clone(),
             default_journal: paths::journal_of_environment().unwrap_or_else(|| paths_of_user.journal()),
-            default_http: endpoints::of_environment()
-                .unwrap_or_else(|| HttpEndpoint::unix(paths_of_user.hub())),
+            default_http: HttpEndpoint::unix(paths_of_user.hub()),
         };
         let mut config = DaemonConfig::assemble(file, command_line).map_err(|error| self.wrong(&error))?;
         config.findings &= !self.no_findings;
@@ -182,20 +183,9 @@ impl Serve {
         if demo.is_some() {
             demo::add_page(&mut config);
         }
-        if config.attach.is_empty() && config.discover.is_empty() {
-            let failure = match &self.config {
-                None => Failure::usage("there is no VM to attach"),
-                Some(file) => {
-                    let file = file.display();
-                    Failure::usage(format_args!(
-                        "there is no VM to attach: {file} has no [[vm]] and no [[discover]]"
-                    ))
-                    .hint(format_args!(
-                        "add one to {file}, with name and address, or remove the # in front of one"
-                    ))
-                }
-            };
-            return Err(failure
+        // With a file, VMs may be added to it while the hub runs.
+        if config.attach.is_empty() && config.discover.is_empty() && self.config.is_none() {
+            return Err(Failure::usage("there is no VM to attach")
                 .hint("qmp serve --discover processes attaches to every QEMU of this host with a free monitor")
                 .hint("qmp serve --demo is a demonstration with emulated machines")
                 .hint("start a VM with a monitor: qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …")

@@ -1,5 +1,6 @@
 //! The hub's address, the client's credentials and the trusted authorities, from the command line and the environment.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,6 +9,7 @@ use super::address::HubAddress;
 use super::client::HubClient;
 use super::tls;
 use crate::exit::Failure;
+use crate::output;
 use crate::paths::DefaultPaths;
 
 /// The address of the hub, and the credentials for it.
@@ -48,7 +50,7 @@ impl HubArgs {
 
     /// A client of the given hub, or of the default hub of this user.
     pub fn client(&self) -> Result<HubClient, Failure> {
-        let address = self.hub.clone().unwrap_or_else(default_hub);
+        let address = self.hub.clone().unwrap_or_else(hub_of_this_user_or_the_system);
         let tls = match &address {
             HubAddress::Https { .. } => {
                 Some(tls::connector(self.hub_ca.as_deref(), self.hub_certificate.as_deref())?)
@@ -74,6 +76,23 @@ impl HubArgs {
 
 fn default_hub() -> HubAddress {
     HubAddress::Unix(DefaultPaths::of_this_user().hub())
+}
+
+/// The hub of this user, if a process listens at its socket; or else the hub of the system, if it has a socket.
+fn hub_of_this_user_or_the_system() -> HubAddress {
+    let paths = DefaultPaths::of_this_user();
+    let own = paths.hub();
+    match paths.system_hub() {
+        Some(system) if UnixStream::connect(&own).is_err() && system.exists() => {
+            output::note(format_args!(
+                "note: no hub answers at {}; asking the system's hub at {}",
+                own.display(),
+                system.display()
+            ));
+            HubAddress::Unix(system)
+        }
+        _ => HubAddress::Unix(own),
+    }
 }
 
 fn of_file(path: &Path) -> Result<Box<str>, Failure> {

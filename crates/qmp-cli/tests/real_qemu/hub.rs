@@ -35,11 +35,12 @@ impl HubHome {
     /// The program, with the paths of hub and journal in its environment.
     pub(crate) fn qmp(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_qmp"));
-        command
-            .args(arguments)
-            .env("QMP_JOURNAL", &self.journal)
-            .env("QMP_HUB", format!("unix:{}", self.socket.display()))
-            .stdin(Stdio::null());
+        let hub = format!("unix:{}", self.socket.display());
+        command.args(arguments).env("QMP_JOURNAL", &self.journal).stdin(Stdio::null());
+        if arguments.first() == Some(&"serve") {
+            command.args(["--http", &hub]);
+        }
+        command.env("QMP_HUB", hub);
         command
     }
 

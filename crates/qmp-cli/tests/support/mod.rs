@@ -3,6 +3,7 @@
 
 pub mod pty;
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -44,9 +45,22 @@ pub fn qmp<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(home: &Path, ar
         .env("QMP_HUB", hub_address(home))
         .env("QMP_JOURNAL", home.join("journal.db"))
         .env("TZ", "UTC")
-        .args(arguments)
         .stdin(Stdio::null());
+    let arguments: Vec<OsString> = arguments.into_iter().map(|one| one.as_ref().to_owned()).collect();
+    command.args(&arguments);
+    if serves_elsewhere(&arguments) {
+        command.arg("--http").arg(hub_address(home));
+    }
     command
+}
+
+/// Whether the arguments start a hub, and neither they nor its configuration give its address.
+fn serves_elsewhere(arguments: &[OsString]) -> bool {
+    let text: Vec<_> = arguments.iter().map(|one| one.to_string_lossy()).collect();
+    let config = text.iter().position(|one| one == "--config").and_then(|at| text.get(at + 1));
+    let config = config.and_then(|path| std::fs::read_to_string(&**path).ok()).unwrap_or_default();
+    let names_http = config.lines().any(|line| line.starts_with("http") || line.starts_with("[[http"));
+    text.first().is_some_and(|one| one == "serve") && !text.iter().any(|one| one == "--http") && !names_http
 }
 
 pub fn hub_address(home: &Path) -> String {

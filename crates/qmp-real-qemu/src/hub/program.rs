@@ -31,7 +31,15 @@ impl Program {
             command
         };
         let mut serve = command();
-        serve.args(["serve", "--attach", &attach, "--journal"]).arg(journal).stderr(Stdio::null());
+        serve.args([
+            "serve",
+            "--attach",
+            &attach,
+            "--http",
+            &format!("unix:{}", http.display()),
+            "--journal",
+        ]);
+        serve.arg(journal).stderr(Stdio::null());
         let serve = serve.spawn().unwrap_or_else(|error| panic!("{}: {error}", qmp.display()));
         wait_for("the hub", || http.exists().then_some(()));
         let mut log = command();

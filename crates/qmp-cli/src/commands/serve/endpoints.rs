@@ -1,4 +1,4 @@
-//! The HTTP endpoints of `qmp serve`, from the command line and the environment.
+//! The HTTP endpoints of `qmp serve`, from the command line.
 
 use std::path::PathBuf;
 
@@ -6,14 +6,12 @@ use clap::Args;
 use qmp_http::{HttpAddress, HttpEndpoint, HttpEndpointError, TlsFiles};
 
 use crate::exit::Failure;
-use crate::hub::{HubAddress, HubArgs};
 
 /// The endpoints of the command line; certificate and tokens apply to every TCP address among them.
 #[derive(Args, Clone, Debug, Default)]
 pub struct EndpointArgs {
     /// Where to serve HTTP: unix:PATH, tcp:127.0.0.1:PORT, or any other interface with certificate and tokens; may be
-    /// given several times; the default is the configuration, or else the address in the variable QMP_HUB if it belongs to
-    /// this host
+    /// given several times; the default is the configuration, or else the usual socket
     #[arg(long, value_name = "ADDR")]
     http: Vec<HttpAddress>,
 
@@ -62,15 +60,6 @@ impl EndpointArgs {
                 .map_err(|error| refused(&error)),
         };
         self.http.iter().map(endpoint).collect()
-    }
-}
-
-/// The endpoint at the address that the environment gives to clients, if this host can serve there.
-pub fn of_environment() -> Option<HttpEndpoint> {
-    match HubArgs::named_by_environment()? {
-        HubAddress::Unix(path) => Some(HttpEndpoint::unix(path)),
-        HubAddress::Tcp(port) => HttpEndpoint::new(HttpAddress::Tcp(port), None, None).ok(),
-        HubAddress::Https { .. } => None,
     }
 }
 
