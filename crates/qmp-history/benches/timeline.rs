@@ -1,11 +1,11 @@
 //! The timeline of a year of 1,000 VMs, beside SQLite doing the same by SQL on the same file.
 //!
-//! `cargo bench -p qmp-history --bench timeline [-- RECORDS]`: 10^6 records by default (the targets are for 10^7: 1.5 GB in
-//! `TMPDIR`, some minutes). The events are spread evenly over VMs and time, the worst case for counts by minute, and half of
+//! `cargo bench -p qmp-history --bench timeline [-- RECORDS [JOURNAL]]`: 10^6 records by default (the targets are for 10^7:
+//! 1.5 GB in `TMPDIR`, some minutes). The journal is written to the path `JOURNAL` and kept, or read from there. The events are spread evenly over VMs and time, the worst case for counts by minute, and half of
 //! them are of the most frequent event. Absolute times depend on the machine's load; the ratios within one run are the result.
 
 use std::hint::black_box;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use qmp_history::{CountsRequest, DIGEST, Facet, LaneOrder, Scope, TimelineRequest, counts, timeline};
@@ -34,12 +34,15 @@ const EVENTS: [&str; 12] = [
 ];
 
 fn main() {
-    let records =
-        std::env::args().filter_map(|argument| argument.parse().ok()).next_back().unwrap_or(1_000_000_u64);
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let records = arguments.first().map_or(1_000_000_u64, |records| records.parse().expect("a number"));
     let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("journal.db");
+    let path = arguments.get(1).map_or_else(|| directory.path().join("journal.db"), PathBuf::from);
     let began = Instant::now();
-    write(&path, records);
+    if !path.exists() {
+        write(&path, records);
+    }
     let bytes = std::fs::metadata(&path).expect("the file").len();
     println!(
         "{records} records of {VMS} VMs in a year, {:.0} bytes each, written in {:.1} s; medians of {ROUNDS} rounds",

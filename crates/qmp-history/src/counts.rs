@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use qmp_findings::FindingKind;
 use qmp_journal::{
-    Change, ChangeKind, JournalError, Reader, RecordCount, RecordKind, SummaryVisitor, VmSelection,
+    Change, ChangeKind, CountKey, JournalError, MinuteCount, Reader, RecordKind, SummaryVisitor, VmSelection,
 };
 use qmp_wire::{Offset, UnixMicros};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::interner::Interner;
 use crate::reading::{RequestedContent, read};
 use crate::selection::Selection;
 use crate::severity::Severity;
-use crate::window::{MINUTE, Scope, Window};
+use crate::window::{BucketFinder, MINUTE, Scope, Window};
 use crate::words::{closing_kind, kind_of};
 
 const HOUR: i64 = 60 * MINUTE;
@@ -152,6 +152,7 @@ struct CountVisitor<'v> {
     request: &'v CountsRequest,
     selection: &'v Selection,
     window: &'v Window,
+    buckets: BucketFinder,
     total: u64,
     entries: HashMap<Key, Entry>,
     kinds: Interner,
@@ -159,19 +160,55 @@ struct CountVisitor<'v> {
 
 impl<'v> CountVisitor<'v> {
     fn new(request: &'v CountsRequest, selection: &'v Selection, window: &'v Window) -> Self {
-        Self { request, selection, window, total: 0, entries: HashMap::new(), kinds: Interner::default() }
+        Self {
+            request,
+            selection,
+            window,
+            buckets: BucketFinder::new(window),
+            total: 0,
+            entries: HashMap::new(),
+            kinds: Interner::default(),
+        }
     }
 
-    #[inline]
-    fn add(&mut self, key: Key, at: i64, records: u64) {
+    /// Counts records of a key: their times, and how many.
+    fn count(&mut self, key: CountKey, times: impl Iterator<Item = (i64, u64)> + Clone) {
+        let CountKey { vm, name, class } = key;
+        let Some(severity) = self.selection.severity(name, class) else { return };
+        self.total += times.clone().map(|(_, records)| records).sum::<u64>();
+        for facet in &self.request.by {
+            let id = match facet {
+                Facet::Event if self.selection.kind(name).is_some() => continue,
+                Facet::Event => name,
+                Facet::Vm => vm,
+                Facet::Kind => self.selection.kind(name).unwrap_or(RecordKind::Event) as u32,
+                Facet::Severity => severity as u32,
+                Facet::Hour | Facet::Weekday => {
+                    for time in times.clone() {
+                        let (hour, weekday) = calendar(time.0.saturating_add(self.request.zone_micros));
+                        let id = if *facet == Facet::Hour { hour } else { weekday };
+                        self.add((*facet, id), [time]);
+                    }
+                    continue;
+                }
+                Facet::Finding => continue,
+            };
+            self.add((*facet, id), times.clone());
+        }
+    }
+
+    /// Adds records to a name: their times, and how many.
+    fn add(&mut self, key: Key, times: impl IntoIterator<Item = (i64, u64)>) {
         let (has_room, buckets) = (self.entries.len() < SPARK_NAMES_MAX, self.window.buckets as usize);
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
             count: 0,
             spark: if has_room { vec![0; buckets] } else { Vec::new() },
         });
-        entry.count += records;
-        if let Some(count) = entry.spark.get_mut(self.window.bucket_of(at)) {
-            *count = count.saturating_add(u32::try_from(records).unwrap_or(u32::MAX));
+        for (at, records) in times {
+            entry.count += records;
+            if let Some(count) = entry.spark.get_mut(self.buckets.bucket_of(at)) {
+                *count = count.saturating_add(u32::try_from(records).unwrap_or(u32::MAX));
+            }
         }
     }
 
@@ -243,24 +280,16 @@ fn calendar(at: i64) -> (u32, u32) {
 impl SummaryVisitor for CountVisitor<'_> {
     fn segment(&mut self, _first: Offset, _last: Offset) {}
 
-    fn count(&mut self, count: RecordCount) {
-        let RecordCount { vm, name, class, at: UnixMicros(at), records, .. } = count;
-        let Some(severity) = self.selection.severity(name, class) else { return };
-        self.total += records;
-        let (hour, weekday) = calendar(at.saturating_add(self.request.zone_micros));
-        for facet in &self.request.by {
-            let id = match facet {
-                Facet::Event if self.selection.kind(name).is_some() => continue,
-                Facet::Event => name,
-                Facet::Vm => vm,
-                Facet::Kind => self.selection.kind(name).unwrap_or(RecordKind::Event) as u32,
-                Facet::Severity => severity as u32,
-                Facet::Hour => hour,
-                Facet::Weekday => weekday,
-                Facet::Finding => continue,
-            };
-            self.add((*facet, id), at, records);
-        }
+    fn wants(&self, key: CountKey) -> bool {
+        self.selection.severity(key.name, key.class).is_some()
+    }
+
+    fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {
+        self.count(key, minutes.iter().map(|minute| (minute.begin().0, minute.records)));
+    }
+
+    fn record(&mut self, key: CountKey, at: UnixMicros, _offset: Offset) {
+        self.count(key, std::iter::once((at.0, 1)));
     }
 
     fn change(&mut self, _vm: u32, _offset: Offset, change: Change<'_>) {
@@ -277,7 +306,7 @@ impl SummaryVisitor for CountVisitor<'_> {
         let is_kind = FindingKind::from_name(kind).is_some();
         if is_kind && at.0 >= self.window.since && at.0 < self.window.until {
             let id = self.kinds.id(kind);
-            self.add((Facet::Finding, id), at.0, 1);
+            self.add((Facet::Finding, id), [(at.0, 1)]);
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use qmp_findings::FindingKind;
-use qmp_journal::{Change, Globs, JournalError, Query, Reader, RecordCount, SummaryVisitor, VmSelection};
+use qmp_journal::{
+    Change, CountKey, Globs, JournalError, MinuteCount, Query, Reader, SummaryVisitor, VmSelection,
+};
 use qmp_wire::{Body, Causes, Offset, UnixMicros};
 use serde::Serialize;
 
@@ -131,7 +133,9 @@ struct FindingVisitor<'v> {
 impl SummaryVisitor for FindingVisitor<'_> {
     fn segment(&mut self, _first: Offset, _last: Offset) {}
 
-    fn count(&mut self, _count: RecordCount) {}
+    fn counts(&mut self, _key: CountKey, _minutes: &[MinuteCount]) {}
+
+    fn record(&mut self, _key: CountKey, _at: UnixMicros, _offset: Offset) {}
 
     fn change(&mut self, vm: u32, offset: Offset, change: Change<'_>) {
         let window = self.window;

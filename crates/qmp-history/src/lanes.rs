@@ -1,14 +1,14 @@
 //! The lanes of a timeline: one VM each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use qmp_journal::{Change, Class, RecordCount, SummaryVisitor};
-use qmp_wire::Offset;
+use qmp_journal::{Change, CountKey, MinuteCount, SummaryVisitor};
+use qmp_wire::{Offset, UnixMicros};
 use serde::Serialize;
 
 use crate::fold::{VmFold, Words};
 use crate::marks::Mark;
-use crate::selection::Selection;
+use crate::selection::{Selection, index};
 use crate::severity::Severity;
 use crate::window::{BucketFinder, Window};
 
@@ -35,35 +35,45 @@ pub struct Lane {
     pub marks: Option<Vec<Mark>>,
 }
 
-/// Counts by bucket and severity.
+/// Counts by bucket, lane and severity: the buckets of a segment are near each other for all lanes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tally(Vec<u32>);
+pub(crate) struct Tally {
+    lanes: usize,
+    counts: Vec<u32>,
+}
 
 impl Tally {
-    pub(crate) fn new(window: &Window) -> Self {
-        Self(vec![0; window.buckets as usize * SEVERITIES])
+    pub(crate) fn new(window: &Window, lanes: usize) -> Self {
+        Self { lanes, counts: vec![0; window.buckets as usize * lanes * SEVERITIES] }
     }
 
     #[inline]
-    pub(crate) fn add(&mut self, bucket: usize, severity: Severity, records: u64) {
-        if let Some(count) = self.0.get_mut(bucket * SEVERITIES + severity as usize) {
+    pub(crate) fn add(&mut self, bucket: usize, lane: usize, severity: Severity, records: u64) {
+        let index = (bucket * self.lanes + lane) * SEVERITIES + severity as usize;
+        if let Some(count) = self.counts.get_mut(index) {
             *count = count.saturating_add(u32::try_from(records).unwrap_or(u32::MAX));
         }
     }
 
-    pub(crate) fn sparse(&self) -> BucketCounts {
-        let mut counts = BucketCounts::new();
-        for (bucket, by_severity) in (0..).zip(self.0.chunks_exact(SEVERITIES)) {
-            for (severity, count) in
-                Severity::ALL.into_iter().zip(by_severity).filter(|(_, count)| **count > 0)
-            {
-                counts.entry(severity.name()).or_default().push((bucket, *count));
+    /// The counts above 0 of each lane.
+    pub(crate) fn sparse(&self) -> Vec<BucketCounts> {
+        let mut lanes: Vec<[Vec<(u32, u32)>; SEVERITIES]> = Vec::new();
+        lanes.resize_with(self.lanes, Default::default);
+        let buckets = self.counts.chunks_exact((self.lanes * SEVERITIES).max(1));
+        for (bucket, of_lanes) in (0..).zip(buckets) {
+            let counts = lanes.iter_mut().flatten().zip(of_lanes);
+            for (sparse, count) in counts.filter(|(_, count)| **count > 0) {
+                sparse.push((bucket, *count));
             }
         }
-        counts
+        let named = |counts: [Vec<(u32, u32)>; SEVERITIES]| {
+            let names = Severity::ALL.into_iter().map(Severity::name);
+            names.zip(counts).filter(|(_, counts)| !counts.is_empty()).collect()
+        };
+        lanes.into_iter().map(named).collect()
     }
 
-    /// The memory of a tally, in bytes.
+    /// The memory of the tally of a lane, in bytes.
     pub(crate) fn bytes(buckets: u32) -> usize {
         buckets as usize * SEVERITIES * size_of::<u32>()
     }
@@ -73,14 +83,10 @@ impl Tally {
 pub(crate) struct LaneVisitor<'v> {
     selection: &'v Selection,
     buckets: BucketFinder,
-    /// The last name and class, and the severity of their records.
-    last_key: (u32, Class, Option<Severity>),
-    pub(crate) total: Tally,
-    /// The index of each lane by the id of its VM.
-    index: HashMap<u32, usize>,
-    /// The last VM whose index was looked up.
-    last: (u32, Option<usize>),
-    tallies: Vec<Tally>,
+    total: Tally,
+    /// The lanes by the ids of their VMs.
+    index: Vec<Option<usize>>,
+    tally: Tally,
     folds: Vec<VmFold>,
     pub(crate) words: Words,
     /// Segments with records of the lanes, and the number of these.
@@ -98,14 +104,16 @@ impl<'v> LaneVisitor<'v> {
         lanes: &[(Box<str>, u32)],
         marks_max: usize,
     ) -> Self {
+        let mut lane_of = vec![None; selection.ids_end()];
+        for (lane, (_, id)) in lanes.iter().enumerate() {
+            lane_of[index(*id)] = Some(lane);
+        }
         Self {
             selection,
             buckets: BucketFinder::new(window),
-            last_key: (0, Class::default(), None),
-            total: Tally::new(window),
-            index: lanes.iter().map(|(_, id)| *id).zip(0..).collect(),
-            last: (0, None),
-            tallies: lanes.iter().map(|_| Tally::new(window)).collect(),
+            total: Tally::new(window, 1),
+            index: lane_of,
+            tally: Tally::new(window, lanes.len()),
             folds: lanes.iter().map(|_| VmFold::new(window, true)).collect(),
             words: Words::default(),
             segments: Vec::new(),
@@ -115,12 +123,19 @@ impl<'v> LaneVisitor<'v> {
         }
     }
 
-    #[inline]
-    fn lane(&mut self, vm: u32) -> Option<usize> {
-        if self.last.0 != vm {
-            self.last = (vm, self.index.get(&vm).copied());
+    fn lane(&self, vm: u32) -> Option<usize> {
+        self.index.get(index(vm)).copied().flatten()
+    }
+
+    /// Whether the counts of the VM are part of the total: those of all VMs together, or if they are not read, of each.
+    fn is_in_total(&self, vm: u32) -> bool {
+        vm == 0 || !self.selection.has_every_vm
+    }
+
+    fn add_to_segment(&mut self, records: u64) {
+        if let Some((.., of_lanes)) = self.segments.last_mut() {
+            *of_lanes += records;
         }
-        self.last.1
     }
 
     /// The marks of each lane; `None` if the events were not passed one by one, or are too many.
@@ -128,11 +143,16 @@ impl<'v> LaneVisitor<'v> {
         if !self.has_marks {
             return None;
         }
-        let mut marks = vec![Vec::new(); self.tallies.len()];
+        let mut marks = vec![Vec::new(); self.folds.len()];
         for (lane, Offset(offset), at, name) in &self.events {
             marks[*lane].push((*offset, *at, self.selection.name(*name).into()));
         }
         Some(marks)
+    }
+
+    /// The counts of all VMs.
+    pub(crate) fn total(&self) -> BucketCounts {
+        self.total.sparse().pop().unwrap_or_default()
     }
 
     /// The number of records of the lanes.
@@ -149,13 +169,13 @@ impl<'v> LaneVisitor<'v> {
         let marks = marks.or_else(|| self.marks());
         let mut marks = marks.map(Vec::into_iter);
         let mut lanes = Vec::with_capacity(names.len());
-        for (((vm, _), tally), fold) in names.iter().zip(&self.tallies).zip(self.folds) {
+        for (((vm, _), counts), fold) in names.iter().zip(self.tally.sparse()).zip(self.folds) {
             let (states, gaps, findings) = fold.finish();
             let interval = |one: crate::intervals::Interval| (one.from, one.to, one.word, one.count);
             let states = states.into_vec().into_iter().map(interval);
             lanes.push(Lane {
                 vm: vm.clone(),
-                counts: tally.sparse(),
+                counts,
                 states: states.map(|(from, to, word, count)| (from, to, word, count - 1)).collect(),
                 gaps: gaps.into_vec().into_iter().map(interval).collect(),
                 findings: findings
@@ -177,30 +197,37 @@ impl SummaryVisitor for LaneVisitor<'_> {
         self.segments.push((first, last, 0));
     }
 
-    #[inline]
-    fn count(&mut self, count: RecordCount) {
-        let RecordCount { vm, name, class, at, records, offset } = count;
-        if (self.last_key.0, self.last_key.1) != (name, class) {
-            self.last_key = (name, class, self.selection.severity(name, class));
+    fn wants(&self, key: CountKey) -> bool {
+        self.selection.severity(key.name, key.class).is_some()
+    }
+
+    fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {
+        let Some(severity) = self.selection.severity(key.name, key.class) else { return };
+        if self.is_in_total(key.vm) {
+            for minute in minutes {
+                self.total.add(self.buckets.bucket_of(minute.begin().0), 0, severity, minute.records);
+            }
         }
-        let Some(severity) = self.last_key.2 else { return };
+        let Some(lane) = self.lane(key.vm) else { return };
+        let mut of_lane = 0;
+        for minute in minutes {
+            self.tally.add(self.buckets.bucket_of(minute.begin().0), lane, severity, minute.records);
+            of_lane += minute.records;
+        }
+        self.add_to_segment(of_lane);
+    }
+
+    fn record(&mut self, key: CountKey, at: UnixMicros, offset: Offset) {
+        let Some(severity) = self.selection.severity(key.name, key.class) else { return };
         let bucket = self.buckets.bucket_of(at.0);
-        if vm == 0 {
-            return self.total.add(bucket, severity, records);
+        if self.is_in_total(key.vm) {
+            self.total.add(bucket, 0, severity, 1);
         }
-        if !self.selection.has_every_vm {
-            self.total.add(bucket, severity, records);
-        }
-        let Some(lane) = self.lane(vm) else { return };
-        self.tallies[lane].add(bucket, severity, records);
-        if let Some(segment) = self.segments.last_mut() {
-            segment.2 += records;
-        }
-        if let Some(offset) = offset
-            && self.has_marks
-            && self.selection.kind(name).is_none()
-        {
-            self.events.push((lane, offset, at.0, name));
+        let Some(lane) = self.lane(key.vm) else { return };
+        self.tally.add(bucket, lane, severity, 1);
+        self.add_to_segment(1);
+        if self.has_marks && self.selection.kind(key.name).is_none() {
+            self.events.push((lane, offset, at.0, key.name));
             if self.events.len() > self.marks_max {
                 (self.has_marks, self.events) = (false, Vec::new());
             }

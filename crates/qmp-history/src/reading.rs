@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use qmp_journal::{
-    JournalError, Query, Reader, RecordCount, RecordKind, SummaryRead, SummaryRequest, SummaryVisitor,
+    CountKey, JournalError, Query, Reader, RecordKind, SummaryRead, SummaryRequest, SummaryVisitor,
     VmSelection,
 };
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 
-use crate::selection::Selection;
+use crate::selection::{Ids, Selection};
 use crate::window::{Scope, Window};
 use crate::words::DIGEST;
 
@@ -80,14 +80,12 @@ fn search<V: SummaryVisitor>(
                 break;
             }
             for record in &records {
-                let Some(vm) = ids.vms.get(record.vm.as_ref()) else { continue };
-                if let Some(count) = count(record, *vm, &ids.others) {
-                    if wanted.together {
-                        visitor.count(RecordCount { vm: 0, ..count });
-                    }
-                    if is_wanted(wanted.counts, *vm) {
-                        visitor.count(count);
-                    }
+                let (Some(key), Some(offset)) = (count_key(record, &ids), record.offset) else { continue };
+                if wanted.together {
+                    visitor.record(CountKey { vm: 0, ..key }, record.received, offset);
+                }
+                if wanted.counts.has(key.vm) {
+                    visitor.record(key, record.received, offset);
                 }
             }
         }
@@ -99,26 +97,13 @@ fn search<V: SummaryVisitor>(
     Ok(None)
 }
 
-fn is_wanted(selection: VmSelection<'_>, vm: u32) -> bool {
-    match selection {
-        VmSelection::None => false,
-        VmSelection::These(vms) => vms.contains(&vm),
-        VmSelection::Every => true,
-    }
-}
-
-/// A record as a summary counts it.
-fn count(
-    record: &Record<'_>,
-    vm: u32,
-    others: &std::collections::HashMap<(bool, &str), u32>,
-) -> Option<RecordCount> {
-    let key = match &record.body {
+/// The key by which a summary counts a record.
+fn count_key(record: &Record<'_>, ids: &Ids<'_>) -> Option<CountKey> {
+    let name = match &record.body {
         Body::Event { name, .. } => (false, name.as_ref()),
         body => (true, RecordKind::of(body).name()),
     };
     let mut changes = Vec::new();
     let class = DIGEST.digest(record.received, &record.body, &mut changes);
-    let name = *others.get(&key)?;
-    Some(RecordCount { vm, name, class, at: record.received, records: 1, offset: record.offset })
+    Some(CountKey { vm: *ids.vms.get(record.vm.as_ref())?, name: *ids.others.get(&name)?, class })
 }

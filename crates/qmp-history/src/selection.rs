@@ -1,6 +1,6 @@
 //! The names that a request selects, by their ids in the journal.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use qmp_journal::{Class, JournalError, Name, Query, Reader, RecordKind, VmSelection};
 
@@ -15,7 +15,8 @@ pub(crate) struct Selection {
     names: HashMap<u32, Name>,
     /// The selected VMs, by name.
     pub(crate) vms: Vec<(Box<str>, u32)>,
-    vm_ids: HashSet<u32>,
+    /// Their ids, in ascending order.
+    vm_ids: Vec<u32>,
     /// Whether every VM is selected.
     pub(crate) has_every_vm: bool,
     /// Whether records of some names are left out.
@@ -47,7 +48,7 @@ impl Selection {
             }
         }
         vms.sort_unstable();
-        let vm_ids = vms.iter().map(|(_, id)| *id).collect();
+        let vm_ids = ascending_ids(&vms);
         let narrows_records = !query.event.is_any() || !query.kind.is_empty() || !query.where_.is_empty();
         let names = all.into_iter().map(|name| (name.id, name)).collect();
         Ok(Self { names, vms, vm_ids, has_every_vm: query.vm.is_any(), narrows_records, severities })
@@ -57,6 +58,11 @@ impl Selection {
     #[inline]
     pub(crate) fn severity(&self, name: u32, class: Class) -> Option<Severity> {
         self.severities.get(index(name))?[usize::from(class.number())]
+    }
+
+    /// One more than the highest id of a name.
+    pub(crate) fn ids_end(&self) -> usize {
+        self.severities.len()
     }
 
     /// The name of an id.
@@ -96,6 +102,13 @@ pub(crate) struct Ids<'s> {
     pub(crate) others: HashMap<(bool, &'s str), u32>,
 }
 
+/// The ids of these VMs, in ascending order.
+pub(crate) fn ascending_ids(vms: &[(Box<str>, u32)]) -> Vec<u32> {
+    let mut ids: Vec<u32> = vms.iter().map(|(_, id)| *id).collect();
+    ids.sort_unstable();
+    ids
+}
+
 /// Whether a query has records with this name, by event and kind.
 fn has(query: &Query, name: &Name) -> bool {
     let kind = name.kind.unwrap_or(RecordKind::Event);
@@ -109,6 +122,6 @@ fn has(query: &Query, name: &Name) -> bool {
     has_kind && has_event
 }
 
-fn index(id: u32) -> usize {
+pub(crate) fn index(id: u32) -> usize {
     usize::try_from(id).unwrap_or(usize::MAX)
 }

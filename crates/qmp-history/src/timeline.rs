@@ -1,9 +1,11 @@
 //! The timeline: the lanes of VMs in a window.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use qmp_journal::{Change, EpochSpan, JournalError, Reader, RecordCount, SummaryVisitor, VmSelection};
+use qmp_journal::{
+    Change, CountKey, EpochSpan, JournalError, MinuteCount, Reader, SummaryVisitor, VmSelection,
+};
 use qmp_wire::{Body, DetachReason, Offset, UnixMicros};
 use serde::Serialize;
 
@@ -12,7 +14,7 @@ use crate::fold::{VmFold, Words};
 use crate::lanes::{BucketCounts, Lane, LaneVisitor, Tally};
 use crate::marks;
 use crate::reading::{RequestedContent, read};
-use crate::selection::Selection;
+use crate::selection::{Selection, ascending_ids, index};
 use crate::severity::Severity;
 use crate::window::{Scope, Window};
 
@@ -98,7 +100,7 @@ pub fn timeline(
     let begin = request.from.as_ref().map_or(0, |from| begin(&listed, from, request.sort));
     let end = begin.saturating_add(request.lanes).min(lanes_total);
     let (lanes, next) = (&listed[begin..end], listed.get(end).map(|(vm, _)| vm.clone()));
-    let ids: HashSet<u32> = lanes.iter().map(|(_, id)| *id).collect();
+    let ids = ascending_ids(lanes);
     let of_lanes = VmSelection::These(&ids);
     let counts = if selection.has_every_vm { of_lanes } else { selection.vm_selection() };
     let wanted = RequestedContent { together: selection.has_every_vm, counts, changes: of_lanes };
@@ -110,7 +112,7 @@ pub fn timeline(
         false if visitor.records() > request.marks as u64 => None,
         false => Some(marks::read(reader, scope, &window, lanes, &visitor.segments, request.marks)?),
     };
-    let total = visitor.total.sparse();
+    let total = visitor.total();
     let (lanes, words) = visitor.lanes(lanes, marks);
     let Words { states, reasons, kinds } = words;
     Ok(Timeline {
@@ -153,18 +155,16 @@ fn list(
     let has_order_of_trouble = request.sort == LaneOrder::Trouble;
     let changes = if has_order_of_trouble { every } else { VmSelection::None };
     let wanted = RequestedContent { together: false, counts: every, changes };
-    let mut ranks =
-        RankVisitor { selection, window, vms: HashMap::new(), words: Words::default(), last: None };
+    let has_all = selection.narrows_records || request.sort == LaneOrder::Activity;
+    let mut ranks = RankVisitor { selection, window, has_all, vms: Vec::new(), words: Words::default() };
+    ranks.vms.resize_with(selection.ids_end(), Rank::default);
     read(reader, &request.scope, window, selection, wanted, &mut ranks)?;
-    ranks.flush();
     if selection.narrows_records {
-        listed.retain(|(_, id)| ranks.vms.get(id).is_some_and(|rank| rank.records > 0));
+        listed.retain(|(_, id)| ranks.records(*id) > 0);
     }
     match request.sort {
         LaneOrder::Name => {}
-        LaneOrder::Activity => {
-            listed.sort_by_key(|(_, id)| Reverse(ranks.vms.get(id).map(|rank| rank.records)));
-        }
+        LaneOrder::Activity => listed.sort_by_key(|(_, id)| Reverse(ranks.records(*id))),
         LaneOrder::Trouble => listed.sort_by_cached_key(|(_, id)| Reverse(ranks.trouble(*id))),
     }
     Ok(listed)
@@ -199,40 +199,43 @@ fn is_removed(reader: &Reader, closed: Offset) -> Result<bool, JournalError> {
 }
 
 /// The key by which VMs are ordered.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Rank {
-    records: u64,
     errors: u64,
     warnings: u64,
-    fold: Option<VmFold>,
+    /// The other records.
+    others: u64,
+    fold: Option<Box<VmFold>>,
 }
 
 struct RankVisitor<'v> {
     selection: &'v Selection,
     window: &'v Window,
-    vms: HashMap<u32, Rank>,
+    /// Whether other records than errors and warnings are counted.
+    has_all: bool,
+    /// By the id of the VM's name.
+    vms: Vec<Rank>,
     words: Words,
-    /// The VM of the last counts, which are passed by VM, and its numbers so far.
-    last: Option<(u32, [u64; 3])>,
 }
 
 impl RankVisitor<'_> {
-    fn rank(&mut self, vm: u32) -> &mut Rank {
-        self.vms.entry(vm).or_insert_with(|| Rank { records: 0, errors: 0, warnings: 0, fold: None })
+    fn records(&self, vm: u32) -> u64 {
+        self.vms.get(index(vm)).map_or(0, |rank| rank.errors + rank.warnings + rank.others)
     }
 
-    fn flush(&mut self) {
-        if let Some((vm, [records, errors, warnings])) = self.last.take() {
-            let rank = self.rank(vm);
-            rank.records += records;
-            rank.errors += errors;
-            rank.warnings += warnings;
+    fn add(&mut self, key: CountKey, records: u64) {
+        let Some(rank) = self.vms.get_mut(index(key.vm)) else { return };
+        match self.selection.severity(key.name, key.class) {
+            Some(Severity::Error) => rank.errors += records,
+            Some(Severity::Warning) => rank.warnings += records,
+            Some(_) => rank.others += records,
+            None => {}
         }
     }
 
     /// How much a VM needs an operator: by its state, by what lasts, by a gap; then its errors and warnings.
     fn trouble(&self, vm: u32) -> (u8, u64, u64) {
-        let Some(rank) = self.vms.get(&vm) else { return (0, 0, 0) };
+        let Some(rank) = self.vms.get(index(vm)) else { return (0, 0, 0) };
         let state = rank.fold.as_ref().map_or(0, |fold| {
             let state = fold.shown().map_or("", |state| self.words.states.word(state));
             match (BAD_STATES.contains(&state), fold.lasting().next(), fold.gap()) {
@@ -247,32 +250,30 @@ impl RankVisitor<'_> {
 }
 
 impl SummaryVisitor for RankVisitor<'_> {
-    fn segment(&mut self, _first: Offset, _last: Offset) {
-        self.flush();
+    fn segment(&mut self, _first: Offset, _last: Offset) {}
+
+    fn wants(&self, key: CountKey) -> bool {
+        match self.selection.severity(key.name, key.class) {
+            Some(Severity::Error | Severity::Warning) => true,
+            Some(_) => self.has_all,
+            None => false,
+        }
     }
 
-    #[inline]
-    fn count(&mut self, count: RecordCount) {
-        let Some(severity) = self.selection.severity(count.name, count.class) else { return };
-        if self.last.is_none_or(|(vm, _)| vm != count.vm) {
-            self.flush();
-        }
-        let (_, [records, errors, warnings]) = self.last.get_or_insert((count.vm, [0; 3]));
-        *records += count.records;
-        match severity {
-            Severity::Error => *errors += count.records,
-            Severity::Warning => *warnings += count.records,
-            Severity::Lifecycle | Severity::Good | Severity::News => {}
-        }
+    fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {
+        self.add(key, minutes.iter().map(|minute| minute.records).sum());
+    }
+
+    fn record(&mut self, key: CountKey, _at: UnixMicros, _offset: Offset) {
+        self.add(key, 1);
     }
 
     fn change(&mut self, vm: u32, offset: Offset, change: Change<'_>) {
+        let Some(rank) = self.vms.get_mut(index(vm)) else { return };
         let window = self.window;
-        let rank =
-            self.vms.entry(vm).or_insert_with(|| Rank { records: 0, errors: 0, warnings: 0, fold: None });
         // All intervals as one: only what holds at the end matters.
         let whole = Window { bucket: window.until.saturating_sub(window.since).max(1), ..*window };
-        let fold = rank.fold.get_or_insert_with(|| VmFold::new(&whole, true));
+        let fold = rank.fold.get_or_insert_with(|| Box::new(VmFold::new(&whole, true)));
         fold.change(&mut self.words, offset, &change);
     }
 }

@@ -82,39 +82,31 @@ impl Window {
     pub(crate) fn is_settled(&self, now: UnixMicros) -> bool {
         is_settled(UnixMicros(self.until), now)
     }
-
-    /// The bucket of a time in the window.
-    #[inline]
-    pub(crate) fn bucket_of(&self, at: i64) -> usize {
-        usize::try_from((at - self.since) / self.bucket).unwrap_or(0)
-    }
 }
 
-/// Finds buckets, faster where times are near each other: counts come in ascending minutes, and most are in the bucket of the
-/// one before.
+/// Finds buckets without a division for each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BucketFinder {
-    window: Window,
-    /// The begin of the last bucket, and its number.
-    last: (i64, usize),
+    since: i64,
+    bucket: u64,
+    /// 2^64 / `bucket`, rounded down.
+    reciprocal: u64,
 }
 
 impl BucketFinder {
     pub(crate) fn new(window: &Window) -> Self {
-        Self { window: *window, last: (window.since, 0) }
+        let bucket = window.bucket.unsigned_abs().max(1);
+        Self { since: window.since, bucket, reciprocal: u64::MAX / bucket }
     }
 
     /// The bucket of a time in the window.
     #[inline]
-    pub(crate) fn bucket_of(&mut self, at: i64) -> usize {
-        let (begin, bucket) = self.last;
-        if (0..self.window.bucket).contains(&at.wrapping_sub(begin)) {
-            return bucket;
-        }
-        let bucket = self.window.bucket_of(at);
-        let begin = i64::try_from(bucket).unwrap_or(0).saturating_mul(self.window.bucket);
-        self.last = (self.window.since.saturating_add(begin), bucket);
-        bucket
+    pub(crate) fn bucket_of(&self, at: i64) -> usize {
+        let after = u64::try_from(at.saturating_sub(self.since)).unwrap_or(0);
+        // The reciprocal is less than one too small, so the quotient is that, or one more.
+        let quotient = u64::try_from((u128::from(after) * u128::from(self.reciprocal)) >> 64).unwrap_or(0);
+        let is_more = after - quotient * self.bucket >= self.bucket;
+        usize::try_from(quotient + u64::from(is_more)).unwrap_or(usize::MAX)
     }
 }
 
@@ -155,10 +147,11 @@ mod tests {
             #[expect(clippy::cast_possible_truncation, reason = "a part of the span")]
             let at = since + (span as f64 * at) as i64;
             if at < since + span {
-                prop_assert!(window.bucket_of(at) < window.buckets as usize);
-                let mut finder = BucketFinder::new(&window);
-                for at in [at, since, at, at - (at - since) / 2, at] {
-                    prop_assert_eq!(finder.bucket_of(at), window.bucket_of(at));
+                                let finder = BucketFinder::new(&window);
+                for at in [at, since, at - (at - since) / 2] {
+                    let bucket = usize::try_from((at - window.since) / window.bucket).expect("in the window");
+                    prop_assert_eq!(finder.bucket_of(at), bucket);
+                    prop_assert!(bucket < window.buckets as usize);
                 }
             }
         }

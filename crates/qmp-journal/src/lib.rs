@@ -111,5 +111,6 @@ pub use reader::{JournalVm, Reader, Tail, Tally};
 pub use retention::{PrunedRange, Retention};
 pub use row::LargeRecord;
 pub use schema::{APPLICATION_ID, FORMAT_VERSION};
-pub use summary_reader::{RecordCount, SummaryRead, SummaryRequest, SummaryVisitor, VmSelection};
+pub use summary::{CountKey, MinuteCount};
+pub use summary_reader::{SummaryRead, SummaryRequest, SummaryVisitor, VmSelection};
 pub use verify::{VerifyReport, verify};

@@ -10,5 +10,6 @@ mod builder;
 
 pub(super) use builder::{Summary, SummaryBuilder};
 pub(super) use changes::{ChangeOf, read_changes};
-pub(super) use counts::{Count, read_counts};
+pub(super) use counts::read_counts;
+pub use counts::{CountKey, MinuteCount};
 pub(super) use standing::StandingConditions;

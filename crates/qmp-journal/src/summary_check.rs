@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::columns::{minute, number};
 use super::segment::IndexedRecord;
-use super::summary::{Count, read_counts};
+use super::summary::{CountKey, MinuteCount, read_counts};
 
 /// The records of a segment, by VM, name and minute; the VM 0 stands for all.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,11 +38,13 @@ impl SummaryCheck {
         let found: Option<Vec<u8>> = select.query_row([number(last)], |row| row.get(0)).optional()?;
         let Some(bytes) = found else { return Ok(None) };
         let mut counts = Self::default();
-        let each = |Count { vm, name, minute, records, .. }: Count| {
-            let sum = counts.0.entry((vm, name, minute)).or_default();
-            *sum = sum.saturating_add(records);
+        let each = |CountKey { vm, name, .. }: CountKey, minutes: &[MinuteCount]| {
+            for MinuteCount { minute, records } in minutes {
+                let sum = counts.0.entry((vm, name, *minute)).or_default();
+                *sum = sum.saturating_add(*records);
+            }
         };
-        let is_read = read_counts(&bytes, |_| true, each).is_some();
-        Ok((!is_read || counts != *self).then_some("its summary does not fit its records"))
+        let is_read = read_counts(&bytes, |_| true, |_| true, each);
+        Ok((is_read.is_none() || counts != *self).then_some("its summary does not fit its records"))
     }
 }

@@ -4,7 +4,7 @@
 //! after the last segment are read one by one. Changes are read from the last summary before the window that has what
 //! holds, so that the values at the beginning of the window are known; and after the window those that reach back into it.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
 use std::time::Instant;
 
 use qmp_wire::{Offset, UnixMicros};
@@ -12,21 +12,21 @@ use rusqlite::OptionalExtension as _;
 
 use super::columns::{number, unsigned};
 use super::damage::Damage;
-use super::digest::{Change, Class, Digest};
+use super::digest::{Change, Digest};
 use super::error::JournalError;
 use super::light::{LightRecord, read_light};
 use super::limits::READ_SEGMENTS_MAX;
 use super::read::{ReadConnection, ReadFile};
 use super::rows::Stretch;
-use super::summary::{ChangeOf, Count, read_changes, read_counts};
+use super::summary::{ChangeOf, CountKey, MinuteCount, read_changes, read_counts};
 
 /// The VMs of which a reader wants something, by the ids of their names.
 #[derive(Clone, Copy, Debug)]
 pub enum VmSelection<'a> {
     /// No VM.
     None,
-    /// These VMs.
-    These(&'a HashSet<u32>),
+    /// These VMs, in ascending order.
+    These(&'a [u32]),
     /// Every VM.
     Every,
 }
@@ -54,29 +54,18 @@ pub struct SummaryRequest<'a> {
     pub deadline: Option<Instant>,
 }
 
-/// Records of one name and class in a minute, or one record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordCount {
-    /// The id of the VM's name; 0 for all VMs together.
-    pub vm: u32,
-    /// The id of the event's name, or of the kind of other records.
-    pub name: u32,
-    /// The class.
-    pub class: Class,
-    /// The begin of the minute, or the time of the record.
-    pub at: UnixMicros,
-    /// The number of records.
-    pub records: u64,
-    /// The record, if it is one.
-    pub offset: Option<Offset>,
-}
-
 /// Takes what a reader of summaries finds.
 pub trait SummaryVisitor {
     /// A segment, or the records after the last one, begins: its counts come next.
     fn segment(&mut self, first: Offset, last: Offset);
-    /// Records were counted.
-    fn count(&mut self, count: RecordCount);
+    /// Whether the counts of the key are wanted.
+    fn wants(&self, _key: CountKey) -> bool {
+        true
+    }
+    /// Records of a wanted key were counted, by ascending minutes.
+    fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]);
+    /// A record was read by itself.
+    fn record(&mut self, key: CountKey, at: UnixMicros, offset: Offset);
     /// A VM changed. Changes of one VM are passed in the order of the journal.
     fn change(&mut self, vm: u32, offset: Offset, change: Change<'_>);
 }
@@ -115,11 +104,28 @@ struct Step {
 }
 
 impl VmSelection<'_> {
-    fn has(&self, vm: u32) -> bool {
+    /// Whether the VM is one of them.
+    #[must_use]
+    pub fn has(&self, vm: u32) -> bool {
         match self {
             Self::None => false,
-            Self::These(vms) => vms.contains(&vm),
+            Self::These(vms) => vms.binary_search(&vm).is_ok(),
             Self::Every => true,
+        }
+    }
+
+    /// The same for VMs in ascending order, without a search for each.
+    fn ascending(&self) -> impl FnMut(u32) -> bool {
+        let (mut rest, is_every) = match *self {
+            Self::None => (&[][..], false),
+            Self::These(vms) => (vms, false),
+            Self::Every => (&[][..], true),
+        };
+        move |vm| {
+            while let Some((_, tail)) = rest.split_first().filter(|(first, _)| **first < vm) {
+                rest = tail;
+            }
+            is_every || rest.first() == Some(&vm)
         }
     }
 
@@ -260,31 +266,29 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
 
     /// Passes the counts of a segment's summary; `false` if it cannot be used.
     fn counts(&mut self, connection: &ReadConnection, segment: Segment) -> Result<bool, JournalError> {
-        let SummaryRequest { together, counts, .. } = self.request;
+        let SummaryRequest { together, counts, since, until, .. } = *self.request;
         if !together && counts.is_none() {
             return Ok(true);
         }
-        let Some(bytes) = blob(connection, "counts", segment)? else { return Ok(false) };
-        let is_known = connection.checked_summaries().contains(&segment.last);
-        if !is_known {
-            // Read once without effect: counts that were passed cannot be taken back.
-            if read_counts(&bytes, |_| true, |_| ()).is_none() {
-                note_damage(connection, segment);
-                return Ok(false);
+        let visitor = RefCell::new(&mut *self.visitor);
+        let read = with_blob(connection, "counts", segment, |bytes| {
+            let is_known = connection.checked_summaries().contains(&segment.last);
+            if !is_known {
+                // Read once without effect: counts that were passed cannot be taken back.
+                read_counts(bytes, |_| true, |_| false, |_, _| ())?;
+                connection.checked_summaries().insert(segment.last);
             }
-            connection.checked_summaries().insert(segment.last);
-        }
-        let (since, until) = (self.request.since.0, self.request.until.0);
-        let visitor = &mut *self.visitor;
-        let wanted = |vm| if vm == 0 { *together } else { counts.has(vm) };
-        let read = read_counts(&bytes, wanted, |count| {
-            let Count { vm, name, class, minute, records } = count;
-            let at = minute.saturating_mul(60_000_000);
-            if at >= since && at < until {
-                visitor.count(RecordCount { vm, name, class, at: UnixMicros(at), records, offset: None });
-            }
-        });
-        Ok(read.is_some())
+            let mut of_vms = counts.ascending();
+            let wants_vm = |vm| if vm == 0 { together } else { of_vms(vm) };
+            let wants = |key| visitor.borrow().wants(key);
+            read_counts(bytes, wants_vm, wants, |key, minutes| {
+                let minutes = in_window(minutes, since, until);
+                if !minutes.is_empty() {
+                    visitor.borrow_mut().counts(key, minutes);
+                }
+            })
+        })?;
+        Ok(is_valid(connection, segment, read))
     }
 
     /// Passes the changes of a segment's summary; `false` if it cannot be used.
@@ -293,18 +297,14 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
         connection: &ReadConnection,
         segment: Segment,
     ) -> Result<bool, JournalError> {
-        let Some(bytes) = blob(connection, "changes", segment)? else { return Ok(false) };
-        let is_read = self.changes(&bytes, segment.first);
-        if !is_read {
-            note_damage(connection, segment);
-        }
-        Ok(is_read)
+        let read = with_blob(connection, "changes", segment, |bytes| self.changes(bytes, segment.first))?;
+        Ok(is_valid(connection, segment, read))
     }
 
-    fn changes(&mut self, bytes: &[u8], first: u64) -> bool {
-        let (wanted, visitor) = (self.request.changes, &mut *self.visitor);
+    fn changes(&mut self, bytes: &[u8], first: u64) -> Option<()> {
+        let (mut wanted, visitor) = (self.request.changes.ascending(), &mut *self.visitor);
         let each = |ChangeOf { vm, offset, change }: ChangeOf<'_>| visitor.change(vm, Offset(offset), change);
-        read_changes(bytes, first, |vm| wanted.has(vm), each).is_some()
+        read_changes(bytes, first, &mut wanted, each)
     }
 
     /// Reads a segment record by record.
@@ -331,13 +331,13 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
         let SummaryRequest { since, until, after, together, counts: counted, changes: changed, .. } =
             self.request;
         if counts && *received >= since.0 && *received < until.0 && *offset > after.0 {
-            let (at, offset) = (UnixMicros(*received), Some(Offset(*offset)));
-            let of = |vm| RecordCount { vm, name: *name, class: digested.class, at, records: 1, offset };
+            let (at, offset) = (UnixMicros(*received), Offset(*offset));
+            let key = CountKey { vm: *vm, name: *name, class: digested.class };
             if *together {
-                self.visitor.count(of(0));
+                self.visitor.record(CountKey { vm: 0, ..key }, at, offset);
             }
             if counted.has(*vm) {
-                self.visitor.count(of(*vm));
+                self.visitor.record(key, at, offset);
             }
         }
         if changes && changed.has(*vm) {
@@ -366,25 +366,40 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
     }
 }
 
-/// A blob of a segment's summary; `None` if there is none.
-fn blob(
+/// The minutes that begin in a window.
+fn in_window(minutes: &[MinuteCount], since: UnixMicros, until: UnixMicros) -> &[MinuteCount] {
+    let (Some(first), Some(last)) = (minutes.first(), minutes.last()) else { return minutes };
+    if first.begin() >= since && last.begin() < until {
+        return minutes;
+    }
+    let begin = minutes.partition_point(|minute| minute.begin() < since);
+    let end = minutes.partition_point(|minute| minute.begin() < until);
+    &minutes[begin.min(end)..end]
+}
+
+/// Reads a blob of a segment's summary; `None` if there is none.
+fn with_blob<T>(
     connection: &ReadConnection,
     column: &str,
     segment: Segment,
-) -> Result<Option<Vec<u8>>, JournalError> {
+    read: impl FnOnce(&[u8]) -> T,
+) -> Result<Option<T>, JournalError> {
     let sql = format!("SELECT {column} FROM summary WHERE segment = ?1");
     connection
         .sql(|connection| {
             let mut select = connection.prepare_cached(&sql)?;
             select
-                .query_row([number(segment.last)], |row| {
-                    Ok(row.get_ref(0)?.as_blob().ok().map(<[u8]>::to_vec))
-                })
+                .query_row([number(segment.last)], |row| Ok(row.get_ref(0)?.as_blob().ok().map(read)))
                 .optional()
         })
         .map(Option::flatten)
 }
 
-fn note_damage(connection: &ReadConnection, segment: Segment) {
-    connection.damage().note(segment.first, segment.last, Damage::Index("its summary is invalid".into()));
+/// Whether a blob of a segment's summary was there and valid. Notes the damage if it was not valid.
+fn is_valid(connection: &ReadConnection, segment: Segment, read: Option<Option<()>>) -> bool {
+    if read == Some(None) {
+        let damage = Damage::Index("its summary is invalid".into());
+        connection.damage().note(segment.first, segment.last, damage);
+    }
+    read == Some(Some(()))
 }

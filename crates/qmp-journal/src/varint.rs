@@ -9,8 +9,23 @@ pub(super) fn push_varint(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Takes a number from the beginning of `rest`; `None` if it is cut or has more than 64 bits.
-#[inline]
+#[inline(always)]
 pub(super) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    // Nearly all numbers of a summary have one or two bytes.
+    match **rest {
+        [byte, ref tail @ ..] if byte < 0x80 => {
+            *rest = tail;
+            Some(u64::from(byte))
+        }
+        [low, high, ref tail @ ..] if high < 0x80 => {
+            *rest = tail;
+            Some(u64::from(low & 0x7f) | u64::from(high) << 7)
+        }
+        _ => take_long_varint(rest),
+    }
+}
+
+fn take_long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (byte, tail) = rest.split_first()?;

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use qmp_journal::{
-    Batch, Change, ChangeKind, Class, Damage, Digest, Draft, Journal, JournalOptions, NoDigest, Query,
-    Reader, RecordCount, RecordKind, Retention, SummaryRead, SummaryRequest, SummaryVisitor, Track,
+    Batch, Change, ChangeKind, Class, CountKey, Damage, Digest, Draft, Journal, JournalOptions, MinuteCount,
+    NoDigest, Query, Reader, RecordKind, Retention, SummaryRead, SummaryRequest, SummaryVisitor, Track,
     VmSelection,
 };
 use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};
@@ -77,16 +77,27 @@ struct Collect<'n> {
     found: WindowContent,
 }
 
+impl Collect<'_> {
+    fn add(&mut self, key: CountKey, UnixMicros(at): UnixMicros, records: u64) {
+        let vm = (key.vm > 0).then(|| self.names[&key.vm].clone());
+        let key = (vm, self.names[&key.name].clone(), key.class.number(), at.div_euclid(self.precision));
+        *self.found.counts.entry(key).or_default() += records;
+    }
+}
+
 impl SummaryVisitor for Collect<'_> {
     fn segment(&mut self, first: Offset, last: Offset) {
         assert!(first <= last);
     }
 
-    fn count(&mut self, count: RecordCount) {
-        let vm = (count.vm > 0).then(|| self.names[&count.vm].clone());
-        let at = count.at.0.div_euclid(self.precision);
-        let key = (vm, self.names[&count.name].clone(), count.class.number(), at);
-        *self.found.counts.entry(key).or_default() += count.records;
+    fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {
+        for minute in minutes {
+            self.add(key, minute.begin(), minute.records);
+        }
+    }
+
+    fn record(&mut self, key: CountKey, at: UnixMicros, _offset: Offset) {
+        self.add(key, at, 1);
     }
 
     fn change(&mut self, vm: u32, offset: Offset, change: Change<'_>) {

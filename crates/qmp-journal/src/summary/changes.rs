@@ -86,7 +86,7 @@ pub(crate) fn write_changes(changes: &mut [ChangeOf<'_>], first: u64) -> Vec<u8>
 pub(crate) fn read_changes(
     bytes: &[u8],
     first: u64,
-    is_wanted: impl Fn(u32) -> bool,
+    mut is_wanted: impl FnMut(u32) -> bool,
     mut each: impl FnMut(ChangeOf<'_>),
 ) -> Option<()> {
     let mut rest = bytes.strip_prefix(&[FORM])?;

@@ -10,6 +10,8 @@
 //! All numbers are LEB128, the first minute with its sign folded. The differences of minutes begin with the first minute of
 //! the segment at each name. The length lets a reader skip a VM.
 
+use qmp_wire::UnixMicros;
+
 use crate::digest::Class;
 use crate::varint::{push_signed, push_varint, take_bytes, take_signed, take_varint};
 
@@ -39,15 +41,33 @@ impl Key {
     }
 }
 
-/// The number of records of a VM with a name and a class in a minute.
+/// The VM, name and class of counted records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Count {
-    /// 0 for all VMs.
-    pub(crate) vm: u32,
-    pub(crate) name: u32,
-    pub(crate) class: Class,
-    pub(crate) minute: i64,
-    pub(crate) records: u64,
+pub struct CountKey {
+    /// The id of the VM's name; 0 for all VMs together.
+    pub vm: u32,
+    /// The id of the event's name, or of the kind of other records.
+    pub name: u32,
+    /// The class.
+    pub class: Class,
+}
+
+/// The number of records in a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinuteCount {
+    /// Minutes since the Unix epoch.
+    pub minute: i64,
+    /// The number of records.
+    pub records: u64,
+}
+
+impl MinuteCount {
+    /// The begin of the minute.
+    #[inline]
+    #[must_use]
+    pub fn begin(&self) -> UnixMicros {
+        UnixMicros(self.minute.saturating_mul(60_000_000))
+    }
 }
 
 /// Encodes the records of a segment, which are sorted for it.
@@ -95,37 +115,52 @@ fn write_run(out: &mut Vec<u8>, run: &mut Vec<u8>, vm: u32, pairs: &[(Key, i64)]
     out.extend_from_slice(run);
 }
 
-/// Passes the counts of the wanted VMs to `each`, by VM, name, class and minute; the VM 0 stands for all. `None` if the
-/// bytes are no counts; some may have been passed then.
+/// Passes the minutes of the wanted VMs and keys to `each`, by VM, name and class; the VM 0 stands for all. `None` if the bytes
+/// are no counts; some may have been passed then.
 pub(crate) fn read_counts(
     bytes: &[u8],
-    is_wanted: impl Fn(u32) -> bool,
-    mut each: impl FnMut(Count),
+    mut wants_vm: impl FnMut(u32) -> bool,
+    mut wants: impl FnMut(CountKey) -> bool,
+    mut each: impl FnMut(CountKey, &[MinuteCount]),
 ) -> Option<()> {
+    let mut minutes = Vec::new();
     let mut rest = bytes.strip_prefix(&[FORM])?;
     let base = take_signed(&mut rest)?;
     let mut vm = 0_u32;
     while !rest.is_empty() {
         vm = vm.checked_add(u32::try_from(take_varint(&mut rest)?).ok()?)?;
         let mut run = take_bytes(&mut rest)?;
-        if !is_wanted(vm) {
+        if !wants_vm(vm) {
             continue;
         }
         let mut key = 0_u64;
         while !run.is_empty() {
             key = key.checked_add(take_varint(&mut run)?)?;
             let (name, class) = Key::read(key)?;
-            let minutes = take_varint(&mut run)?;
-            let mut minute = base;
-            for _ in 0..minutes {
-                let step = take_varint(&mut run)?;
-                minute = minute.checked_add_unsigned(step >> 1)?;
-                let records = if step & 1 == 1 { take_varint(&mut run)? } else { 1 };
-                each(Count { vm, name, class, minute, records });
+            let key = CountKey { vm, name, class };
+            if wants(key) {
+                minutes.clear();
+                run = read_minutes(run, base, |minute| minutes.push(minute))?;
+                each(key, &minutes);
+            } else {
+                run = read_minutes(run, base, |_| ())?;
             }
         }
     }
     Some(())
+}
+
+/// Passes the minutes of a key to `each`; returns the bytes after them.
+#[inline(always)]
+fn read_minutes(mut run: &[u8], base: i64, mut each: impl FnMut(MinuteCount)) -> Option<&[u8]> {
+    let mut minute = base;
+    for _ in 0..take_varint(&mut run)? {
+        let step = take_varint(&mut run)?;
+        minute = minute.checked_add_unsigned(step >> 1)?;
+        let records = if step & 1 == 1 { take_varint(&mut run)? } else { 1 };
+        each(MinuteCount { minute, records });
+    }
+    Some(run)
 }
 
 #[cfg(test)]
@@ -144,11 +179,13 @@ mod tests {
 
     fn read(bytes: &[u8], is_wanted: impl Fn(u32) -> bool) -> Option<Counts> {
         let mut counts = Counts::new();
-        let each = |count: Count| {
-            let before = counts.insert((count.vm, count.name, count.class, count.minute), count.records);
-            assert_eq!(before, None, "each cell is there once");
+        let each = |CountKey { vm, name, class }: CountKey, minutes: &[MinuteCount]| {
+            for MinuteCount { minute, records } in minutes {
+                let before = counts.insert((vm, name, class, *minute), *records);
+                assert_eq!(before, None, "each cell is there once");
+            }
         };
-        read_counts(bytes, is_wanted, each).map(|()| counts)
+        read_counts(bytes, is_wanted, |_| true, each).map(|()| counts)
     }
 
     /// The counts of the records one by one, of their VM and of all VMs.
@@ -184,7 +221,7 @@ mod tests {
         #[test]
         fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), has_form in any::<bool>()) {
             let bytes = if has_form { [&[FORM], bytes.as_slice()].concat() } else { bytes };
-            let _ = read_counts(&bytes, |_| true, |_| ());
+            let _ = read_counts(&bytes, |_| true, |_| true, |_, _| ());
         }
 
         /// Cut or changed counts never panic.
@@ -193,9 +230,9 @@ mod tests {
             let mut cells = cells;
             let mut bytes = write_counts(&mut cells);
             let at = at.index(bytes.len());
-            let _ = read_counts(&bytes[..at], |_| true, |_| ());
+            let _ = read_counts(&bytes[..at], |_| true, |_| true, |_, _| ());
             bytes[at] = byte;
-            let _ = read_counts(&bytes, |_| true, |_| ());
+            let _ = read_counts(&bytes, |_| true, |_| true, |_, _| ());
         }
     }
 
