@@ -1,10 +1,10 @@
-// The one stream of the tab, as state.
+// The stream of records, as state.
 
 import { useEffect, useState } from "preact/hooks";
 import type { HubRecord } from "./api.ts";
 import type { Client } from "./client.ts";
 import type { Live } from "./page.ts";
-import { type Message, RecordStream } from "./stream.ts";
+import { SharedStream } from "./shared.ts";
 
 /** Records that are kept, for the list and the marks that no answer has yet. */
 const RECORDS_MAX = 1_000;
@@ -37,14 +37,11 @@ export function useLive(
         records: [...before.records, ...batch].slice(-RECORDS_MAX),
       }));
     };
-    const message = ({ event, data }: Message): void => {
-      // Records that retention removed before they were sent: only the hub's next answer has the truth.
-      if (event !== "removed") waiting.push(JSON.parse(data) as HubRecord);
-      if (timer === 0) timer = window.setTimeout(flush, BATCH_MS);
-    };
-    const parameters = vms.map((pattern): [string, string] => ["vm", pattern]);
-    const stream = new RecordStream(client, parameters, head, {
-      message,
+    const stream = new SharedStream(client, vms, head, {
+      records: (records) => {
+        waiting.push(...records);
+        if (timer === 0) timer = window.setTimeout(flush, BATCH_MS);
+      },
       state: (state) => setLive((before) => ({ ...before, state })),
       reset,
     });

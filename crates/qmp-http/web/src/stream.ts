@@ -1,5 +1,6 @@
 // The hub's server-sent events, read by `fetch`: `EventSource` cannot send a token.
 
+import type { HubRecord } from "./api.ts";
 import type { Client } from "./client.ts";
 import { HubError } from "./client.ts";
 
@@ -54,70 +55,46 @@ export class MessageParser {
 export type StreamState = "closed" | "connecting" | "open";
 
 export interface StreamListener {
-  message(message: Message): void;
+  /** The next records; none if the hub removed records before it sent them. */
+  records(records: HubRecord[]): void;
   state(state: StreamState): void;
   /** The position belongs to another journal: the hub was started with a new one. */
   reset(): void;
 }
 
-const RETRY_MS = 2_000;
+export const RETRY_MS = 2_000;
 
-/** One stream with reconnection. It is closed while the tab is hidden: a browser has six connections for each host. */
+/** The stream of the records of all VMs, with reconnection. */
 export class RecordStream {
   private readonly client: Client;
-  private readonly parameters: [string, string | number][];
   private readonly listener: StreamListener;
+  private readonly connection = new AbortController();
   private parser = new MessageParser();
   private lastId: string;
-  private connection: AbortController | null = null;
   private retry: number | undefined;
 
-  constructor(
-    client: Client,
-    parameters: [string, string | number][],
-    after: number,
-    listener: StreamListener,
-  ) {
+  constructor(client: Client, after: number, listener: StreamListener) {
     this.client = client;
-    this.parameters = parameters;
     this.lastId = String(after);
     this.listener = listener;
   }
 
-  start(): void {
-    document.addEventListener("visibilitychange", this.visibility);
-    this.visibility();
-  }
-
   stop(): void {
-    document.removeEventListener("visibilitychange", this.visibility);
-    this.close();
-  }
-
-  private visibility = (): void => {
-    if (document.hidden) this.close();
-    else if (this.connection === null) void this.connect();
-  };
-
-  private close(): void {
     window.clearTimeout(this.retry);
-    this.connection?.abort();
-    this.connection = null;
-    this.listener.state("closed");
+    this.connection.abort();
   }
 
-  private async connect(): Promise<void> {
-    const connection = new AbortController();
-    this.connection = connection;
+  async start(): Promise<void> {
+    const { signal } = this.connection;
     this.listener.state("connecting");
     try {
-      const response = await this.client.open("/v1/events", this.parameters, {
+      const response = await this.client.open("/v1/events", [], {
         headers: { "Last-Event-ID": this.lastId },
-        signal: connection.signal,
+        signal,
       });
       await this.read(response);
     } catch (error) {
-      if (connection.signal.aborted) return;
+      if (signal.aborted) return;
       const status = error instanceof HubError ? error.status : 0;
       // The token prompt starts the page again.
       if (status === 401) return;
@@ -126,9 +103,9 @@ export class RecordStream {
         return;
       }
     }
-    if (connection.signal.aborted) return;
+    if (signal.aborted) return;
     this.listener.state("connecting");
-    this.retry = window.setTimeout(() => void this.connect(), RETRY_MS);
+    this.retry = window.setTimeout(() => void this.start(), RETRY_MS);
   }
 
   private async read(response: Response): Promise<void> {
@@ -138,9 +115,13 @@ export class RecordStream {
     this.listener.state("open");
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return;
-      for (const message of this.parser.push(value)) this.listener.message(message);
+      if (done || this.connection.signal.aborted) return;
+      const messages = this.parser.push(value);
       if (this.parser.lastId !== "") this.lastId = this.parser.lastId;
+      // Records that retention removed before they were sent: only the hub's next answer has the truth.
+      const records = messages.filter(({ event }) => event !== "removed");
+      if (messages.length > 0)
+        this.listener.records(records.map(({ data }) => JSON.parse(data) as HubRecord));
     }
   }
 }
