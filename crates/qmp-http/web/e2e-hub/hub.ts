@@ -18,12 +18,15 @@ export function program(): string {
 export interface InstallationOptions {
   /** Tokens that the port requires. */
   token?: string;
+  /** Whether the hub records findings; it does unless this is false. */
+  findings?: boolean;
 }
 
 /** A directory with the sockets, the journal and the configuration of one hub, and its processes. */
 export class Installation {
   readonly directory = mkdtempSync(join(tmpdir(), "qmp-page-"));
   private readonly token: string | undefined;
+  private readonly findings: boolean;
   private readonly vms: string[] = [];
   private readonly machines: ChildProcess[] = [];
   private hub: ChildProcess | null = null;
@@ -31,6 +34,7 @@ export class Installation {
 
   constructor(options: InstallationOptions = {}) {
     this.token = options.token;
+    this.findings = options.findings ?? true;
     // A failed test must not leave machines behind.
     process.once("exit", () => this.killAll());
     process.once("SIGTERM", () => process.exit(1));
@@ -88,7 +92,7 @@ export class Installation {
   /** Ends the hub: by SIGTERM in order, by SIGKILL as in a crash. */
   async stop(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
     const { hub } = this;
-    if (hub === null) return;
+    if (hub === null || hub.exitCode !== null) return;
     const ended = new Promise((resolve) => hub.once("exit", resolve));
     hub.kill(signal);
     await ended;
@@ -146,6 +150,7 @@ export class Installation {
     });
     return [
       `journal = ${quoted(this.journal)}`,
+      `findings = ${this.findings}`,
       `http = [${quoted(`unix:${this.socket}`)}, ${port}]\n`,
       ...vms,
     ].join("\n");
