@@ -4,7 +4,11 @@
 //! of their own, because slices of one thread must nest. Events are instants; if there are too many, their numbers by severity
 //! are a counter.
 //!
-//! Source: "Trace Event Format", the document of the Chromium project.
+//! The numbers of threads are unique in the trace, and every event has one: Perfetto finds a thread by its number alone when it
+//! names it, and takes the number of the process where an event has none. `displayTimeUnit` is left out: times are
+//! microseconds, but some releases of Perfetto take it for the unit of all times.
+//!
+//! Source: "Trace Event Format", the document of the Chromium project; Perfetto, `src/trace_processor/importers/json`.
 
 use serde_json::{Value, json};
 
@@ -18,6 +22,8 @@ const GAPS: u32 = 2;
 const EVENTS: u32 = 3;
 /// The first thread of findings.
 const FINDINGS: u32 = 4;
+/// The distance between the numbers of the first threads of two VMs: more than a VM has threads.
+const THREADS: u32 = 1_000;
 
 /// The trace, one event a line.
 pub(super) fn trace(lanes: &Lanes) -> String {
@@ -27,10 +33,7 @@ pub(super) fn trace(lanes: &Lanes) -> String {
     }
     let lines: Vec<String> = events.iter().map(Value::to_string).collect();
     let other = json!({"vms": lanes.vms(), "since": rfc3339(UnixMicros(lanes.since)), "until": rfc3339(UnixMicros(lanes.until))});
-    format!(
-        "{{\"displayTimeUnit\":\"ms\",\"otherData\":{other},\"traceEvents\":[\n{}\n]}}\n",
-        lines.join(",\n")
-    )
+    format!("{{\"otherData\":{other},\"traceEvents\":[\n{}\n]}}\n", lines.join(",\n"))
 }
 
 /// One VM of the trace.
@@ -43,9 +46,12 @@ struct Vm<'a> {
 impl Vm<'_> {
     fn write(&self, events: &mut Vec<Value>) {
         let Self { lanes, lane, pid } = self;
-        events.push(json!({"ph": "M", "name": "process_name", "pid": pid, "args": {"name": lane.vm}}));
-        events
-            .push(json!({"ph": "M", "name": "process_sort_index", "pid": pid, "args": {"sort_index": pid}}));
+        let mut of_process = |name: &str, args: Value| {
+            let tid = self.tid(STATES);
+            events.push(json!({"ph": "M", "name": name, "pid": pid, "tid": tid, "args": args}));
+        };
+        of_process("process_name", json!({"name": lane.vm}));
+        of_process("process_sort_index", json!({"sort_index": pid}));
         self.thread(STATES, "run state", events);
         for (from, to, state, changes) in &lane.states {
             let state = Lanes::word(&lanes.states, *state);
@@ -66,17 +72,22 @@ impl Vm<'_> {
         self.findings(events);
     }
 
-    fn thread(&self, tid: u32, name: &str, events: &mut Vec<Value>) {
-        let pid = self.pid;
+    /// The number of a thread in the trace.
+    fn tid(&self, thread: u32) -> u32 {
+        self.pid.saturating_mul(THREADS).saturating_add(thread)
+    }
+
+    fn thread(&self, thread: u32, name: &str, events: &mut Vec<Value>) {
+        let (pid, tid) = (self.pid, self.tid(thread));
         events
             .push(json!({"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": name}}));
-        events.push(json!({"ph": "M", "name": "thread_sort_index", "pid": pid, "tid": tid, "args": {"sort_index": tid}}));
+        events.push(json!({"ph": "M", "name": "thread_sort_index", "pid": pid, "tid": tid, "args": {"sort_index": thread}}));
     }
 
     /// An interval within the window, and its whole extent in the arguments.
     fn slice(
         &self,
-        tid: u32,
+        thread: u32,
         category: &str,
         name: &str,
         (from, to): (i64, Option<i64>),
@@ -88,13 +99,14 @@ impl Vm<'_> {
         let begin = from.clamp(since, until);
         let end = to.unwrap_or(until).clamp(begin, until.max(begin));
         json!({
-            "ph": "X", "cat": category, "name": name, "pid": self.pid, "tid": tid, "ts": begin, "dur": end - begin, "args": args,
+            "ph": "X", "cat": category, "name": name, "pid": self.pid, "tid": self.tid(thread), "ts": begin, "dur": end - begin,
+            "args": args,
         })
     }
 
     fn instant(&self, (offset, at, name): &(u64, i64, String)) -> Value {
         let args = json!({"offset": offset, "received": rfc3339(UnixMicros(*at))});
-        json!({"ph": "i", "s": "t", "cat": "event", "name": name, "pid": self.pid, "tid": EVENTS, "ts": at, "args": args})
+        json!({"ph": "i", "s": "t", "cat": "event", "name": name, "pid": self.pid, "tid": self.tid(EVENTS), "ts": at, "args": args})
     }
 
     /// The numbers of records by bucket, and a zero after each bucket that an empty one follows.
@@ -118,7 +130,10 @@ impl Vm<'_> {
                 .map(|(name, count)| ((*name).to_owned(), count.into()))
                 .collect();
             let at = since.saturating_add(number.saturating_mul(bucket));
-            events.push(json!({"ph": "C", "name": "records", "pid": self.pid, "ts": at, "args": args}));
+            let tid = self.tid(EVENTS);
+            events.push(
+                json!({"ph": "C", "name": "records", "pid": self.pid, "tid": tid, "ts": at, "args": args}),
+            );
         }
     }
 
@@ -135,18 +150,18 @@ impl Vm<'_> {
                 Some(last) => *last = end,
                 None => ends.push(end),
             }
-            let tid = FINDINGS.saturating_add(u32::try_from(row).unwrap_or(u32::MAX));
+            let thread = FINDINGS.saturating_add(u32::try_from(row).unwrap_or(u32::MAX));
             let args = json!({"offset": offset, "findings": joined});
             slices.push(self.slice(
-                tid,
+                thread,
                 "finding",
                 Lanes::word(&self.lanes.kinds, *kind),
                 (*from, *to),
                 args,
             ));
         }
-        for tid in (FINDINGS..).take(ends.len().max(1)) {
-            self.thread(tid, "findings", events);
+        for thread in (FINDINGS..).take(ends.len().max(1)) {
+            self.thread(thread, "findings", events);
         }
         events.append(&mut slices);
     }
@@ -173,6 +188,14 @@ mod tests {
         // A lane whose events are counted has a zero after its bars.
         let counts = of("C", "records");
         assert_eq!(counts.last().map(|last| &last["args"]["news"]), Some(&json!(0)));
+        // Every event names its thread, each thread is of one process, and no thread has the number of its process.
+        let mut processes = std::collections::HashMap::new();
+        for event in events {
+            let (pid, tid) =
+                (event["pid"].as_u64().expect("a process"), event["tid"].as_u64().expect("a thread"));
+            assert!(*processes.entry(tid).or_insert(pid) == pid && tid != pid, "{event}");
+            assert!(event["ph"] == "M" || event["ts"].is_i64() || event["ts"].is_u64(), "{event}");
+        }
         // The slices of a thread do not overlap.
         let mut last = std::collections::HashMap::new();
         for slice in events.iter().filter(|event| event["ph"] == "X") {
