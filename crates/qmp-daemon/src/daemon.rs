@@ -180,7 +180,7 @@ impl Parts {
         hub_config.state_rules = rules.state_rules(&config.rules);
         hub_config.open_alerts = rules.open_alerts().await?;
         let (stop_http, http_ends) = watch::channel(false);
-        let http = listeners.iter().map(HttpListener::endpoint).cloned().collect();
+        let http: Vec<HttpEndpoint> = listeners.iter().map(HttpListener::endpoint).cloned().collect();
         let hub = Hub::start(hub_config, journal).await?;
         let api = ApiState::new(
             hub.registry(),
@@ -190,6 +190,7 @@ impl Parts {
             rules.clone(),
             http_ends.clone(),
             config.web_root,
+            http.clone(),
         );
         let duties = journal.duties();
         let mut servers = JoinSet::new();

@@ -10,6 +10,7 @@ use qmp_wire::{Offset, UnixMicros};
 use serde::Serialize;
 
 use crate::coverage::Coverage;
+use crate::damaged::DamagedRecords;
 use crate::interner::Interner;
 use crate::reading::{RequestedContent, read};
 use crate::selection::Selection;
@@ -87,6 +88,8 @@ pub struct Counts {
     pub by: BTreeMap<&'static str, Vec<FacetName>>,
     /// The names that are not listed.
     pub other: BTreeMap<&'static str, Other>,
+    /// The damaged parts of the window, as far as they were read: records that are lost are not counted.
+    pub damaged: Vec<DamagedRecords>,
 }
 
 /// The records of one name.
@@ -134,7 +137,9 @@ pub fn counts(reader: &Reader, request: &CountsRequest, now: UnixMicros) -> Resu
     let read = read(reader, scope, &window, &selection, wanted, &mut visitor)?;
     let total = visitor.total;
     let (by, other) = visitor.facets();
-    Ok(Counts { total, coverage: Coverage::of(reader, &window, &read, now)?, by, other })
+    let (coverage, damaged) =
+        (Coverage::of(reader, &window, &read, now)?, DamagedRecords::in_window(reader, &window)?);
+    Ok(Counts { total, coverage, by, other, damaged })
 }
 
 /// The records of a name.

@@ -21,6 +21,7 @@ mod words;
 mod interner;
 mod window;
 mod coverage;
+mod damaged;
 mod selection;
 mod intervals;
 mod fold;
@@ -35,6 +36,7 @@ mod detail;
 
 pub use counts::{Counts, CountsRequest, Facet, FacetName, Other, counts};
 pub use coverage::Coverage;
+pub use damaged::DamagedRecords;
 pub use detail::{Detail, Neighbours, detail};
 pub use findings::{FindingEntry, Findings, FindingsRequest, findings};
 pub use gaps::{GapEntry, Gaps, GapsRequest, gaps};

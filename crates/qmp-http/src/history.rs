@@ -44,7 +44,7 @@ pub(super) async fn counts(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let request = history_query::counts(&parameters, api.head())?;
-    let is_closed = |counts: &Counts| counts.coverage.is_closed;
+    let is_closed = |counts: &Counts| counts.coverage.is_closed && counts.damaged.is_empty();
     let held = held(&headers, &request.scope);
     answer(&api, held, is_closed, move |reader| qmp_history::counts(reader, &request, clock::now())).await
 }

@@ -13,6 +13,7 @@ use qmp_sinks::Rules;
 use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::watch;
 
+use super::endpoint::HttpEndpoint;
 use super::fanout::Fanouts;
 use super::reader_count::ReaderCount;
 use super::reads::Reads;
@@ -45,6 +46,8 @@ pub struct ApiStateInner {
     pub(super) duties: Duties,
     /// A directory with the page's files, instead of those in the program.
     pub(super) web_root: Option<PathBuf>,
+    /// The endpoints that serve this state.
+    pub(super) endpoints: Vec<HttpEndpoint>,
     head: watch::Receiver<Offset>,
 }
 
@@ -57,7 +60,8 @@ impl std::ops::Deref for ApiState {
 }
 
 impl ApiState {
-    /// The state for a hub with `journal` at `path`. With `web_root`, the page is read from that directory.
+    /// The state for a hub with `journal` at `path` that is served at `endpoints`. With `web_root`, the page is read from that
+    /// directory.
     #[must_use]
     pub fn new(
         registry: VmRegistry,
@@ -67,6 +71,7 @@ impl ApiState {
         rules: Rules,
         ends: watch::Receiver<bool>,
         web_root: Option<PathBuf>,
+        endpoints: Vec<HttpEndpoint>,
     ) -> Self {
         Self(Arc::new(ApiStateInner {
             vms: registry.vms().clone(),
@@ -86,6 +91,7 @@ impl ApiState {
             reads: Reads::new(journal.reader(), registry.reader_memory().clone()),
             registry,
             web_root,
+            endpoints,
         }))
     }
 }
@@ -124,6 +130,7 @@ impl ApiState {
             rules,
             ends,
             None,
+            Vec::new(),
         )
     }
 }

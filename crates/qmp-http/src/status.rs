@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use qmp_journal::DamagedSpan;
+use qmp_history::DamagedRecords;
 use serde::Serialize;
 
 use super::rfc3339::rfc3339;
@@ -25,16 +25,8 @@ pub(super) struct HubStatus {
     stuck_rules: Vec<Box<str>>,
     /// The damaged parts of the journal, as far as the hub has read them since its start.
     damaged: Vec<DamagedRecords>,
-}
-
-/// A range of records with damage.
-#[derive(Serialize)]
-struct DamagedRecords {
-    first: u64,
-    last: u64,
-    /// Whether records are lost to readers.
-    lost: bool,
-    desc: String,
+    /// The addresses at which it serves, as `qmp --hub` takes them.
+    addresses: Vec<String>,
 }
 
 pub(super) async fn hub(State(api): State<ApiState>) -> Json<HubStatus> {
@@ -47,15 +39,7 @@ pub(super) async fn hub(State(api): State<ApiState>) -> Json<HubStatus> {
         started: rfc3339(api.started),
         pid: std::process::id(),
         stuck_rules: stuck(&api),
-        damaged: api.reader.damage().iter().map(damaged_records).collect(),
+        damaged: DamagedRecords::of(&api.reader),
+        addresses: api.endpoints.iter().map(ToString::to_string).collect(),
     })
-}
-
-fn damaged_records(span: &DamagedSpan) -> DamagedRecords {
-    DamagedRecords {
-        first: span.first.0,
-        last: span.last.0,
-        lost: span.loses_records(),
-        desc: span.to_string(),
-    }
 }

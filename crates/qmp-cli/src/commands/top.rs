@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::status::Vm;
 use crate::exit::{Exit, Failure};
-use crate::hub::{HubAddress, HubArgs, HubClient, page_path};
+use crate::hub::{HubAddress, HubArgs, HubClient, HubInfo, page_path};
 use crate::output;
 use crate::signals::StopSignals;
 use crate::terminal::Terminal;
@@ -90,14 +90,14 @@ impl Top {
             );
         }
         let client = self.hub.client()?.without_notes();
-        let head = client.info().await?.head;
+        let HubInfo { head, addresses, .. } = client.info().await?;
         let vms = client.vms_as::<Vm>().await?;
         let mut model = self.model(&client, terminal);
         model.counted_to = Offset(head);
         update(&mut model, Message::Vms(vms));
         let link = display(&client, model, Offset(head.saturating_sub(FIRST_RECORDS))).await?;
         if let Some(vm) = link {
-            output::print(&link_text(&client, vm.as_deref()))?;
+            output::print(&link_text(client.address(), &addresses, vm.as_deref()))?;
         }
         Ok(Exit::Done)
     }
@@ -187,16 +187,17 @@ fn ticks(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// The address of a page, or how to reach it.
-fn link_text(client: &HubClient, vm: Option<&str>) -> String {
+/// The address of a page, or how to reach it: at the hub's address, or else at another one of the hub's addresses.
+fn link_text(hub: &HubAddress, others: &[String], vm: Option<&str>) -> String {
     let path = page_path(vm);
-    match (client.address().origin(), client.address()) {
+    let other = || others.iter().filter_map(|other| other.parse::<HubAddress>().ok()?.origin()).next();
+    match (hub.origin().or_else(other), hub) {
+        (Some(origin), _) => format!("{origin}{path}\n"),
         (None, HubAddress::Unix(socket)) => format!(
-            "The hub's socket is not for browsers. If the hub also serves at a port (--http 127.0.0.1:PORT), open\n  \
-             http://127.0.0.1:PORT{path}\nOr forward the socket with ssh -L 8080:{}:\n  \
-             http://localhost:8080{path}\n",
+            "The hub's socket is not for browsers. Serve the page at a port, too (--http 127.0.0.1:PORT),\nor forward the \
+             socket with ssh -L 8080:{}:\n  http://localhost:8080{path}\n",
             socket.display()
         ),
-        (origin, _) => format!("{}{path}\n", origin.unwrap_or_default()),
+        (None, _) => format!("{path}\n"),
     }
 }

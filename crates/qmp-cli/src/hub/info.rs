@@ -17,6 +17,9 @@ pub struct HubInfo {
     /// The damaged parts of the journal, as far as the hub has read them since its start.
     #[serde(default)]
     pub damaged: Vec<DamagedRecords>,
+    /// The addresses at which it serves. A hub of an earlier release names none.
+    #[serde(default)]
+    pub addresses: Vec<String>,
 }
 
 /// A range of records of a hub's journal with damage.

@@ -55,6 +55,9 @@ async fn damaged_record_is_skipped_by_observer_and_rules_and_reported_by_health(
     assert_eq!((status, &health["error"]["class"]), (503, &json!("JournalDamaged")), "{health}");
     let desc = health["error"]["desc"].as_str().expect("a text");
     assert!(desc.contains("records 2 to 2 cannot be read"), "{desc}");
+    let (_, counts) = get_json(home.path(), "/v1/counts?until=2026-01-01T00:00:00Z").await;
+    let damaged = &counts["damaged"];
+    assert_eq!((&damaged[0]["first"], &damaged[0]["lost"]), (&json!(2), &json!(true)), "{counts}");
     // The end of its epoch follows the damage without a hole.
     let (status, healthy) = get_json(home.path(), "/v1/vms/vm2").await;
     assert_eq!(

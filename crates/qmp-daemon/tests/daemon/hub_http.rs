@@ -46,6 +46,7 @@ async fn hub_and_vms_are_described() {
     assert_eq!(answer["journal"], home.path().join("journal.db").display().to_string());
     assert_eq!((&answer["head"], &answer["journal_health"]), (&json!(1), &json!("writing")));
     assert_eq!(answer["pid"], std::process::id());
+    assert_eq!(answer["addresses"], json!(hub.http().iter().map(ToString::to_string).collect::<Vec<_>>()));
     assert!(answer["started"].as_str().is_some_and(|started| started.ends_with('Z')), "{answer}");
 
     let (_, vms) = get_json(home.path(), "/v1/vms").await;

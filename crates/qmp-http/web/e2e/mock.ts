@@ -94,6 +94,7 @@ export class Mock {
         pid: 1,
         stuck_rules: [],
         damaged: [],
+        addresses: [],
       };
     if (first === "catalogue") return CATALOGUE;
     if (first === "timeline") return timeline(records, query);

@@ -10,10 +10,12 @@ use super::super::status::{Vm, examples};
 use super::glyphs::Glyphs;
 use super::history::BUCKETS;
 use super::key::Key;
+use super::link_text;
 use super::model::{Model, Page};
 use super::timeline::Timeline;
 use super::update::{Message, Request, update};
 use super::view;
+use crate::hub::HubAddress;
 
 /// 2026-01-02T03:10:00Z, in microseconds since the Unix epoch.
 const NOW: i64 = 1_767_323_400_000_000;
@@ -300,4 +302,19 @@ fn keys_on_an_empty_table_open_no_page() {
     }
     press(&mut model, &[Key::Tab, Key::Enter]);
     assert_eq!(model.page, Page::Main);
+}
+
+/// A browser cannot open the hub's socket: the link has another address of the hub, or says what to do.
+#[test]
+fn link_has_an_address_that_a_browser_can_open() {
+    let socket: HubAddress = "unix:/run/hub.sock".parse().unwrap();
+    let addresses = ["unix:/run/hub.sock", "new:thing", "tcp:127.0.0.1:8080"].map(str::to_owned);
+    assert_eq!(link_text(&socket, &addresses, Some("web 1")), "http://127.0.0.1:8080/vm/web%201\n");
+    let none = link_text(&socket, &addresses[..2], None);
+    assert!(
+        none.contains("ssh -L 8080:/run/hub.sock") && none.contains("http://localhost:8080/\n"),
+        "{none}"
+    );
+    let remote: HubAddress = "https://hub.example:8443".parse().unwrap();
+    assert_eq!(link_text(&remote, &addresses, None), "https://hub.example:8443/\n");
 }

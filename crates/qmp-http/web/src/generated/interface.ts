@@ -62,6 +62,8 @@ export type Counts = {
     /** The number of records in each bucket; empty if there are too many names. */
     spark: number[];
   }[] };
+  /** The damaged parts of the window, as far as the hub has read them since its start. Records that are lost are not counted. */
+  damaged: DamagedRecords[];
   /** The first offset that is kept. */
   first: number;
   /** The offset of the last record. */
@@ -90,6 +92,18 @@ export type Counts = {
 };
 
 export type CountsResponse = Counts;
+
+/** A range of damaged records. */
+export type DamagedRecords = {
+  /** A description of the damage. */
+  desc: string;
+  /** The offset of the first record. */
+  first: number;
+  /** The offset of the last record. */
+  last: number;
+  /** Whether records are lost to readers; if false, the damage is of an index. */
+  lost: boolean;
+};
 
 /** The epoch closed: what happens before the next `attached` is unknown. */
 export type DetachedRecord = {
@@ -335,17 +349,10 @@ export type Health = {
 export type HealthResponse = Health;
 
 export type Hub = {
+  /** The addresses at which the hub serves, as `qmp --hub` takes them: `unix:PATH`, `tcp:ADDRESS:PORT` or `https://ADDRESS:PORT`. */
+  addresses: string[];
   /** The damaged parts of the journal, as far as the hub has read them since its start. */
-  damaged: {
-    /** A description of the damage. */
-    desc: string;
-    /** The offset of the first record. */
-    first: number;
-    /** The offset of the last record. */
-    last: number;
-    /** Whether records are lost to readers; if false, the damage is of an index. */
-    lost: boolean;
-  }[];
+  damaged: DamagedRecords[];
   /** The offset of the last record. */
   head: number;
   /** The journal's file. */
