@@ -152,6 +152,7 @@ impl DaemonConfig {
     /// [`ConfigError::Wrong`] if the name of a VM, an address or a file is used twice, in the file or the command line.
     pub fn assemble(file: Option<ConfigFile>, command_line: CommandLine) -> Result<Self, ConfigError> {
         let file = file.unwrap_or_default();
+        let overridden = overridden(&file, &command_line);
         let mut problems = Vec::new();
         let mut attach = Vec::new();
         let mut places: HashMap<VmName, Option<Location>> =
@@ -164,13 +165,6 @@ impl DaemonConfig {
                 }
             }
         }
-        let has_both = [
-            ("journal", file.journal.is_some() && command_line.journal.is_some()),
-            ("http", !file.http.is_empty() && !command_line.http.is_empty()),
-        ];
-        let overridden = has_both.into_iter().filter(|(_, has_both)| *has_both);
-        let overridden =
-            overridden.map(|(key, _)| format!("--{key} goes before `{key}` of the file")).collect();
         let http = [command_line.http.into_iter().map(Located::nowhere).collect(), file.http.clone()];
         let http = http.into_iter().find(|http| !http.is_empty());
         let http = http.unwrap_or_else(|| vec![Located::nowhere(command_line.default_http)]);
@@ -211,6 +205,16 @@ impl DaemonConfig {
             file_warnings: file.warnings,
         })
     }
+}
+
+/// The keys of the file that the command line overrides.
+fn overridden(file: &ConfigFile, command_line: &CommandLine) -> Vec<String> {
+    let has_both = [
+        ("journal", file.journal.is_some() && command_line.journal.is_some()),
+        ("http", !file.http.is_empty() && !command_line.http.is_empty()),
+    ];
+    let overridden = has_both.into_iter().filter(|(_, has_both)| *has_both);
+    overridden.map(|(key, _)| format!("--{key} goes before `{key}` of the file")).collect()
 }
 
 fn duplicate_vm(name: &VmName, first: Option<&Location>) -> Box<str> {

@@ -40,6 +40,8 @@ pub mod reader_memory;
 #[cfg(feature = "net")]
 mod socket_path;
 #[cfg(feature = "net")]
+mod socket_access;
+#[cfg(feature = "net")]
 mod unix_socket;
 
 pub use backoff::Backoff;
@@ -57,7 +59,9 @@ pub use log_limit::LogLimit;
 pub use open_files::{FILES_OF_A_SOCKET, HTTP_SPARE_MAX, OpenFiles, journal_connections_max};
 pub use peer::{PeerCredentials, peer_credentials, peer_groups};
 #[cfg(feature = "net")]
+pub use socket_access::SocketAccess;
+#[cfg(feature = "net")]
 pub use socket_path::{SOCKET_PATH_MAX_BYTES, SocketPath, connect_unix};
 pub use text_file::{open_regular, read_text};
 #[cfg(feature = "net")]
-pub use unix_socket::{SocketAccess, SocketError, SocketFile, listen_unix, listen_unix_unlocked};
+pub use unix_socket::{SocketError, SocketFile, listen_unix, listen_unix_unlocked};

@@ -82,10 +82,11 @@ fn credentials(socket: BorrowedFd<'_>) -> Option<PeerCredentials> {
     (result == 0).then_some(PeerCredentials { pid: None, uid, gid })
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn groups_of_the_peer_are_those_of_its_process() {
         let (one, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");

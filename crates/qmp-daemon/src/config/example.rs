@@ -159,8 +159,17 @@ impl Example {
         for key in keys {
             self.comment(&format!("  {:width$} ", key.name), &explanation(key));
         }
-        let table: Vec<String> = keys.iter().map(|key| format!("{} = {}", key.name, key.example)).collect();
-        self.text += &format!("#http = [\"unix:/run/qmp-events/hub.sock\", {{ {} }}]\n", table.join(", "));
+        // Permissions are of a unix socket, and the others of a port.
+        let is_of_socket = |key: &&&KeySchema| [http::MODE.name, http::GROUP.name].contains(&key.name);
+        let (of_socket, of_port): (Vec<_>, Vec<_>) = keys.iter().partition(is_of_socket);
+        let table = |keys: Vec<&&KeySchema>| {
+            keys.iter().map(|key| format!("{} = {}", key.name, key.example)).collect::<Vec<_>>().join(", ")
+        };
+        self.text += &format!(
+            "#http = [{{ address = \"unix:/run/qmp-events/hub.sock\", {} }}, {{ {} }}]\n",
+            table(of_socket),
+            table(of_port)
+        );
     }
 
     /// Adds a comment of lines that begin with `title` and blanks of its length.

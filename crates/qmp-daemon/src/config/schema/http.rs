@@ -36,10 +36,14 @@ pub(crate) static MODE: KeySchema = KeySchema::new(
 .absent("0o600, or 0o660 with `group`")
 .example("0o660");
 
-pub(crate) static GROUP: KeySchema =
-    KeySchema::new("group", Form::Text, "the name of a group", "The group of a unix socket's file.")
-        .absent("the group of the hub")
-        .example("\"kvm\"");
+pub(crate) static GROUP: KeySchema = KeySchema::new(
+    "group",
+    Form::Text,
+    "the name of a group, or its number in quotes",
+    "The group of a unix socket's file.",
+)
+.absent("the group of the hub")
+.example("\"107\"");
 
 pub(crate) static CERTIFICATE: KeySchema =
     KeySchema::new("certificate", Form::Path, "a path", "The file with the certificate and its chain (PEM).")

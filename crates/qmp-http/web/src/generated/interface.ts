@@ -399,6 +399,11 @@ export type LastEvent = {
   seq: number;
 };
 
+export type NoteResponse = {
+  /** The head of the journal after it. */
+  offset: number;
+};
+
 export type OpenapiResponse = { [name: string]: unknown };
 
 /** One record of the journal. */
@@ -440,6 +445,21 @@ export type Relay = {
   closed_slow: number;
   /** Commands that were passed to the VM. */
   commands: number;
+  /** These clients, in the order in which they connected. */
+  connected: {
+    /** The name of its program. */
+    comm: string | null;
+    /** Its commands that were passed to the VM. */
+    commands: number;
+    /** Its process; null if the system did not report it. */
+    pid: number | null;
+    /** When it connected. RFC 3339 in UTC, with six digits. */
+    since: string;
+    /** Its user. */
+    uid: number | null;
+    /** The name of its user, or `uid N`. */
+    user: string;
+  }[];
   /** Why no client is served at the socket; missing if clients are. The hub tries again. */
   error?: string;
   /** The socket. */
@@ -490,6 +510,30 @@ export type Running = {
   type?: string;
 };
 
+export type Silence = {
+  /** The client that asked for it. */
+  client: string;
+  /** Why. */
+  reason: string;
+  /** The name of the rule; absent for all rules except those that take every record. */
+  rule?: string;
+  /** When it began. RFC 3339 in UTC, with six digits. */
+  since: string;
+  /** When it ends. */
+  until: string;
+  /** The pattern of the names of VMs. */
+  vms: string;
+};
+
+export type SilenceResponse = {
+  /** When it ends. RFC 3339 in UTC, with six digits. */
+  until: string;
+  /** The VMs that match at present. */
+  vms: string[];
+};
+
+export type SilencesResponse = Silence[];
+
 export type Sink = {
   /** Records that were delivered. This and the other counts begin with the hub, or with the rule. */
   delivered: number;
@@ -523,6 +567,8 @@ export type Sink = {
   offset: number;
   /** The rule's name. */
   rule: string;
+  /** Records that were not delivered because of a silence. */
+  silenced: number;
   /** Since when it has been in that state. RFC 3339 in UTC, with six digits. */
   since: string;
   /** `retrying`: the receiver is unreachable or refuses; `blind`: the journal cannot be read. */
