@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use qmp_findings::RESOLVED;
 use qmp_journal::{Globs, QueryError};
-use qmp_wire::{Body, Record, UnixMicros};
+use qmp_wire::{Record, UnixMicros};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::rule::RuleConfig;
@@ -123,10 +122,10 @@ impl Silences {
         silences.filter(|parsed| parsed.vms.matches(vm)).map(|parsed| parsed.silence.until).max()
     }
 
-    /// Whether the rule does not deliver this record. The end of an alert is always delivered: the alert was, too.
+    /// Whether the rule does not deliver this record. An alert of a rule on states is raised after the silence, so that a record of
+    /// it is delivered.
     pub(super) fn withhold(&self, rule: &RuleConfig, record: &Record<'_>) -> bool {
-        let is_end = matches!(&record.body, Body::Finding { finding, .. } if *finding == RESOLVED);
-        !is_end && self.silenced_until(rule, &record.vm, record.received).is_some()
+        rule.states.is_none() && self.silenced_until(rule, &record.vm, record.received).is_some()
     }
 }
 
