@@ -177,7 +177,7 @@ impl<'v> CountVisitor<'v> {
     }
 
     /// Counts records of a key: their times, and how many.
-    fn count(&mut self, key: CountKey, times: impl Iterator<Item = (i64, u64)> + Clone) {
+    fn count(&mut self, key: CountKey, times: &(impl Iterator<Item = (i64, u64)> + Clone)) {
         let CountKey { vm, name, class } = key;
         let Some(severity) = self.selection.severity(name, class) else { return };
         self.total += times.clone().map(|(_, records)| records).sum::<u64>();
@@ -290,11 +290,11 @@ impl SummaryVisitor for CountVisitor<'_> {
     }
 
     fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {
-        self.count(key, minutes.iter().map(|minute| (minute.begin().0, minute.records)));
+        self.count(key, &minutes.iter().map(|minute| (minute.begin().0, minute.records)));
     }
 
     fn record(&mut self, key: CountKey, at: UnixMicros, _offset: Offset) {
-        self.count(key, std::iter::once((at.0, 1)));
+        self.count(key, &std::iter::once((at.0, 1)));
     }
 
     fn change(&mut self, _vm: u32, _offset: Offset, change: Change<'_>) {

@@ -19,17 +19,7 @@ use super::limits::READ_SEGMENTS_MAX;
 use super::read::{ReadConnection, ReadFile};
 use super::rows::Stretch;
 use super::summary::{ChangeOf, CountKey, MinuteCount, read_changes, read_counts};
-
-/// The VMs of which a reader wants something, by the ids of their names.
-#[derive(Clone, Copy, Debug)]
-pub enum VmSelection<'a> {
-    /// No VM.
-    None,
-    /// These VMs, in ascending order.
-    These(&'a [u32]),
-    /// Every VM.
-    Every,
-}
+use super::vm_selection::VmSelection;
 
 /// A window of the journal, and what is wanted of it.
 #[derive(Clone, Copy, Debug)]
@@ -101,37 +91,6 @@ struct Segment {
 struct Step {
     segment: Segment,
     is_in_window: bool,
-}
-
-impl VmSelection<'_> {
-    /// Whether the VM is one of them.
-    #[must_use]
-    pub fn has(&self, vm: u32) -> bool {
-        match self {
-            Self::None => false,
-            Self::These(vms) => vms.binary_search(&vm).is_ok(),
-            Self::Every => true,
-        }
-    }
-
-    /// The same for VMs in ascending order, without a search for each.
-    fn ascending(&self) -> impl FnMut(u32) -> bool {
-        let (mut rest, is_every) = match *self {
-            Self::None => (&[][..], false),
-            Self::These(vms) => (vms, false),
-            Self::Every => (&[][..], true),
-        };
-        move |vm| {
-            while let Some((_, tail)) = rest.split_first().filter(|(first, _)| **first < vm) {
-                rest = tail;
-            }
-            is_every || rest.first() == Some(&vm)
-        }
-    }
-
-    const fn is_none(&self) -> bool {
-        matches!(self, Self::None)
-    }
 }
 
 /// The reading of one request.

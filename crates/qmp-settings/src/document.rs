@@ -157,7 +157,7 @@ mod tests {
             ("name = ''", "f:1: expected a name, found an empty text"),
             ("\nname = 5", "f:2: expected a name in quotes, found integer"),
             ("\n\nnam = 'a'", "f:3: unknown key \"nam\"; did you mean \"name\"?"),
-            ("name = 'a'\nname = 'b'", "f:2: duplicate key"),
+            ("name = 'a'\nname = 'b'", "f:2: duplicate key name"),
             ("name = 'a'", ""),
         ];
         for (text, expected) in cases {

@@ -50,7 +50,7 @@ impl Backlog {
     pub(super) fn read(&mut self, records: u64, position: Offset) {
         match &self.ahead {
             Some(ahead) if ahead.position() >= position => {
-                self.records = self.records.saturating_sub(records)
+                self.records = self.records.saturating_sub(records);
             }
             _ => *self = Self::default(),
         }

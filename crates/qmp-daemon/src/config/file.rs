@@ -343,7 +343,7 @@ mod tests {
                 "a = 1\nvn = 2",
                 "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, silent-after, retention, vm, discover, rule|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
             ),
-            ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key"),
+            ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key journal"),
         ];
         for (case, text, expected) in cases {
             assert_eq!(problems(text), expected, "{case}");

@@ -69,6 +69,6 @@ pub(super) async fn changed(rules: &mut Option<watch::Receiver<Vec<StateRule>>>)
     let Some(rules) = rules else { return std::future::pending().await };
     if rules.changed().await.is_err() {
         // The hub was dropped, and this task ends with it.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

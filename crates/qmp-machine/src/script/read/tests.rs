@@ -20,7 +20,7 @@ fn problem_has_line_and_suggestion() {
         ("nothing is enough", "", ""),
         ("typo", "sumary = 'x'", "s.toml:1: unknown key \"sumary\"; did you mean \"summary\"?"),
         ("no TOML", "[[step]]\nat = '1s\n", "s.toml:2: invalid literal string, expected `'`"),
-        ("twice", "seed = 1\nseed = 2", "s.toml:2: duplicate key"),
+        ("twice", "seed = 1\nseed = 2", "s.toml:2: duplicate key seed"),
         ("speed", "speed = 0", "s.toml:1: a speed has to be more than 0; 2 is twice as fast as written"),
         ("seed", "seed = -1", "s.toml:1: expected a whole number, 0 or more, found -1"),
         ("brackets", "[step]\nat = '1s'", "s.toml:1: a step is written as [[step]], in double brackets"),
