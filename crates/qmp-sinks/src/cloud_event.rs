@@ -27,13 +27,8 @@ pub(super) struct CloudEvent {
 
 /// Writes `record`. The same record always gives the same bytes.
 pub(super) fn of(record: &Record<'_>, origin: &DeliveryOrigin) -> CloudEvent {
-    let Record { vm, epoch, seq, received, .. } = record;
-    let id = format!("{}:{vm}:{}:{}:{}", origin.journal, epoch.0, seq.0, received.0);
-    let ty = match &record.body {
-        Body::Event { name, .. } => format!("org.qemu.qmp.{name}"),
-        Body::Finding { finding, .. } => format!("{OWN_TYPES}.finding.{finding}"),
-        Body::Attached { .. } | Body::Detached { .. } => format!("{OWN_TYPES}.{}", record.body.kind()),
-    };
+    let Record { vm, received, .. } = record;
+    let (id, ty) = (id(record, origin), ty(&record.body));
     let source = format!("/host/{}/vm/{}", encoded(&origin.host), encoded(vm));
     let (ty, source) = (json!(ty), json!(source));
     let mut text = format!(
@@ -46,6 +41,21 @@ pub(super) fn of(record: &Record<'_>, origin: &DeliveryOrigin) -> CloudEvent {
     text.extend_from_slice(&fields::line(record));
     text.push(b'}');
     CloudEvent { id, text }
+}
+
+/// The id of a record, the same at each delivery.
+pub(super) fn id(record: &Record<'_>, origin: &DeliveryOrigin) -> String {
+    let Record { vm, epoch, seq, received, .. } = record;
+    format!("{}:{vm}:{}:{}:{}", origin.journal, epoch.0, seq.0, received.0)
+}
+
+/// The type of a record, by its name.
+pub(super) fn ty(body: &Body<'_>) -> String {
+    match body {
+        Body::Event { name, .. } => format!("org.qemu.qmp.{name}"),
+        Body::Finding { finding, .. } => format!("{OWN_TYPES}.finding.{finding}"),
+        Body::Attached { .. } | Body::Detached { .. } => format!("{OWN_TYPES}.{}", body.kind()),
+    }
 }
 
 /// All characters but the unreserved ones of RFC 3986.

@@ -30,6 +30,7 @@ mod silences;
 mod positions;
 mod status;
 mod fields;
+mod severity;
 mod cloud_event;
 mod backlog;
 mod runner;

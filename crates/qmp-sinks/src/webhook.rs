@@ -1,4 +1,5 @@
-//! A webhook: each record is posted as a CloudEvent, one a request, in order, over a persistent connection.
+//! A webhook: each record is posted as a CloudEvent, or as a body of the rule's own, one a request, in order, over a
+//! persistent connection.
 //!
 //! Signed as Standard Webhooks requires: `webhook-id` (the CloudEvent's id), `webhook-timestamp` (of this attempt), and
 //! `webhook-signature`, which proves that the sender knows the secret.
@@ -12,6 +13,9 @@
 mod target;
 mod signature;
 mod connection;
+mod values;
+mod template;
+mod header;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,11 +23,12 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode};
 use qmp_host::clock;
 use qmp_settings::Settings;
 use qmp_settings::schema::{Form, KeySchema, Variant};
+use serde_json::Value;
 
 use super::cloud_event::{self, MEDIA_TYPE};
 use super::delivery::{
@@ -32,10 +37,15 @@ use super::delivery::{
 use super::keys::{ATTEMPTS, TIMEOUT};
 use super::kind::SinkKind;
 use connection::{PersistentConnection, Reply};
+use header::Header;
 use target::Target;
+use template::Template;
 
 pub(super) static KIND: SinkKind = SinkKind {
-    variant: &Variant { key: &WEBHOOK, options: &[&SECRET_FILE, &CA_FILE, &TIMEOUT, &ATTEMPTS] },
+    variant: &Variant {
+        key: &WEBHOOK,
+        options: &[&BODY, &HEADERS, &SECRET_FILE, &CA_FILE, &TIMEOUT, &ATTEMPTS],
+    },
     may_hold_back: true,
     read,
 };
@@ -44,9 +54,26 @@ static WEBHOOK: KeySchema = KeySchema::new(
     "webhook",
     Form::Pattern("^https?://[^/?#@]+([/?].*)?$"),
     "an address such as \"https://example.org/hook\"",
-    "Posts each record to this address as a CloudEvent.",
+    "Posts each record to this address, as a CloudEvent or with the `body` of the rule.",
 )
 .example("\"https://example.org/hook\"");
+
+static BODY: KeySchema = KeySchema::new(
+    "body",
+    Form::Text,
+    "a template",
+    "A template of the body. {{ vm }} inserts a value of the record as text, and the filter `json` as JSON.",
+)
+.absent("a CloudEvent")
+.example(r#"'{"text": {{ message | json }}}'"#);
+
+static HEADERS: KeySchema = KeySchema::new(
+    "headers",
+    Form::OneOrList { item: &Form::Pattern("^[^{ :]+:"), min: 1 },
+    "headers such as \"Title: {{ vm }}\"",
+    "Further headers of each request, `Name: value`; values are templates like `body`.",
+)
+.example(r#"["Title: {{ vm }}", "Priority: high"]"#);
 
 static SECRET_FILE: KeySchema = KeySchema::new(
     "secret-file",
@@ -66,12 +93,21 @@ static CA_FILE: KeySchema = KeySchema::new(
 .absent("the system's authorities")
 .example("\"/etc/qmp-events/tickets-ca.pem\"");
 
+/// The media types of bodies of the rule's own.
+const JSON_MEDIA_TYPE: &str = "application/json";
+const TEXT_MEDIA_TYPE: &str = "text/plain; charset=utf-8";
+
+/// The value of `User-Agent`.
+const PROGRAM: &str = concat!("qmp-events/", env!("CARGO_PKG_VERSION"));
+
 /// How long a receiver may take for its reply unless the rule says otherwise.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
 struct Webhook {
     target: Target,
+    body: Option<Template>,
+    headers: Vec<Header>,
     secret_file: Option<PathBuf>,
     ca_file: Option<PathBuf>,
     timeout: Duration,
@@ -86,6 +122,10 @@ struct WebhookSink {
 
 fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
     let target: Option<Target> = settings.parsed(&WEBHOOK);
+    let body = settings.text(&BODY).and_then(|text| {
+        Template::parse_body(text).inspect_err(|error| settings.problem(&BODY, &error.to_string())).ok()
+    });
+    let headers = headers(settings);
     let secret_file = settings.text(&SECRET_FILE).map(PathBuf::from);
     let ca_file = settings.text(&CA_FILE).map(PathBuf::from);
     let timeout = settings.span(&TIMEOUT).unwrap_or(WEBHOOK_TIMEOUT);
@@ -103,7 +143,13 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
         settings.problem(&CA_FILE, "`ca-file` is for https; this webhook is http");
         return None;
     }
-    Some(Arc::new(Webhook { target, secret_file, ca_file, timeout, attempts }))
+    Some(Arc::new(Webhook { target, body, headers, secret_file, ca_file, timeout, attempts }))
+}
+
+fn headers(settings: &mut Settings<'_, '_>) -> Vec<Header> {
+    let texts = settings.texts(&HEADERS).unwrap_or_default();
+    let parsed = texts.into_iter().map(Header::parse);
+    parsed.filter_map(|header| header.inspect_err(|error| settings.problem(&HEADERS, error)).ok()).collect()
 }
 
 impl RuleAction for Webhook {
@@ -147,25 +193,37 @@ impl WebhookSink {
 
     /// Creates the request, for each attempt: the secret may have been replaced, and the time advances.
     fn request(&self, delivery: &Delivery) -> Result<Request<Full<Bytes>>, String> {
-        let event = cloud_event::of(&delivery.record, &self.origin);
+        let Webhook { target, body, headers, secret_file, .. } = &self.webhook;
+        let id = cloud_event::id(&delivery.record, &self.origin);
         let seconds = clock::now().0.div_euclid(1_000_000);
-        let target = &self.webhook.target;
+        let needs_values = body.is_some() || !headers.is_empty();
+        let values = if needs_values { values::of(delivery, &self.origin) } else { Value::Null };
+        let (media_type, text) = match body {
+            None => (MEDIA_TYPE, cloud_event::of(&delivery.record, &self.origin).text),
+            Some(body) => {
+                let media_type = if body.is_json() { JSON_MEDIA_TYPE } else { TEXT_MEDIA_TYPE };
+                (media_type, body.render(&values).into_bytes())
+            }
+        };
         let mut request = Request::post(&*target.path)
             .header(HOST, &*target.host_header)
-            .header(USER_AGENT, concat!("qmp-events/", env!("CARGO_PKG_VERSION")))
-            .header(CONTENT_TYPE, MEDIA_TYPE)
-            .header("webhook-id", &event.id)
+            .header("webhook-id", &id)
             .header("webhook-timestamp", seconds);
-        if let Some(path) = &self.webhook.secret_file {
+        if let Some(path) = secret_file {
             let secret = signature::secret(path)?;
-            request = request
-                .header("webhook-signature", signature::sign(&secret, &event.id, seconds, &event.text));
+            request = request.header("webhook-signature", signature::sign(&secret, &id, seconds, &text));
         }
         if delivery.held_back > 0 {
             // In a header, not in the event: the same id must always have the same body.
             request = request.header("qmp-held-back", delivery.held_back);
         }
-        request.body(Full::from(event.text)).map_err(|error| error.to_string())
+        let mut request = request.body(Full::from(text)).map_err(|error| error.to_string())?;
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(PROGRAM));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        for header in headers {
+            request.headers_mut().insert(&header.name, header.value(&values));
+        }
+        Ok(request)
     }
 }
 

@@ -82,6 +82,17 @@ const BLOCKS: [Block; 15] = [
         "[[rule]]",
         &[("name", "\"tickets\""), ("finding", ""), ("webhook", ""), ("secret-file", ""), ("ca-file", "")],
     ),
+    (
+        &rule::RULE,
+        "[[rule]]",
+        &[
+            ("name", "\"chat\""),
+            ("finding", "\"storm\""),
+            ("webhook", "\"https://chat.example.org/hooks/KEY\""),
+            ("body", ""),
+            ("headers", ""),
+        ],
+    ),
     (&rule::RULE, "[[rule]]", &[("name", "\"journal\""), ("kind", ""), ("journald", "")]),
     (
         &rule::RULE,

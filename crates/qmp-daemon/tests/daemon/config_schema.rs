@@ -173,6 +173,9 @@ fn invalid_file_is_refused_by_both() {
         format!("{rule}run = '/bin/true'\nat-most = 'x'"),
         format!("{rule}webhook = 'ftp://x/'"),
         format!("{rule}webhook = 'https://a:b@x/'"),
+        format!("{rule}webhook = 'http://x/'\nbody = ''"),
+        format!("{rule}webhook = 'http://x/'\nheaders = 'x'"),
+        format!("{rule}file = '/f'\nbody = 'x'"),
         format!("{rule}journald = false"),
     ];
     for text in cases {

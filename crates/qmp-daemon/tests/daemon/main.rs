@@ -31,4 +31,5 @@ mod relay_libvirt;
 mod relay_real_qemu;
 mod requests;
 mod sinks;
+mod sinks_recipes;
 mod taken_real_qemu;

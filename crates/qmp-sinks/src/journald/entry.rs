@@ -4,11 +4,10 @@
 //! Source: systemd, "Native Journal Protocol".
 
 use qmp_events::EventSeverity;
-use qmp_findings::FindingSeverity;
 use qmp_wire::{Body, Record};
 
 use crate::status::cut;
-use crate::{fields, message_id};
+use crate::{fields, message_id, severity};
 
 /// The longest `MESSAGE`, in bytes: one line of a screen; the complete record is in `QMP_RECORD`.
 const MESSAGE_MAX_BYTES: usize = 2 << 10;
@@ -39,19 +38,11 @@ pub(super) fn of(record: &Record<'_>, held_back: u64, rule: &str) -> Vec<u8> {
 }
 
 fn priority(body: &Body<'_>) -> &'static str {
-    match body {
-        Body::Event { name, data, .. } => match EventSeverity::of(name, data.as_deref()) {
-            EventSeverity::Error => ERROR,
-            EventSeverity::Warning => WARNING,
-            EventSeverity::Lifecycle => NOTICE,
-            EventSeverity::Success | EventSeverity::Info => INFO,
-        },
-        Body::Finding { finding, .. } => match FindingSeverity::of(finding) {
-            FindingSeverity::Warning => WARNING,
-            FindingSeverity::Lifecycle => NOTICE,
-        },
-        Body::Detached { .. } => NOTICE,
-        Body::Attached { .. } => INFO,
+    match severity::of(body) {
+        EventSeverity::Error => ERROR,
+        EventSeverity::Warning => WARNING,
+        EventSeverity::Lifecycle => NOTICE,
+        EventSeverity::Success | EventSeverity::Info => INFO,
     }
 }
 

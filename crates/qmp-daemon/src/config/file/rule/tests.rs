@@ -77,7 +77,7 @@ fn rules_of_the_same_text_are_equal() {
 
 #[test]
 fn invalid_rule_is_refused_with_line_and_advice() {
-    let cases: [(&str, &str, &str); 34] = [
+    let cases: [(&str, &str, &str); 36] = [
         //   case          after `[[rule]]`, `name = 'r'`     message
         (
             "no action",
@@ -176,6 +176,16 @@ fn invalid_rule_is_refused_with_line_and_advice() {
             "ca without TLS",
             "webhook = 'http://x/'\nca-file = '/dev/null'",
             "4: `ca-file` is for https; this webhook is http",
+        ),
+        (
+            "bad body",
+            "webhook = 'http://x/'\nbody = '{\"text\": {{ mesage | json }}}'",
+            "4: line 1, column 10: unknown value \"mesage\"; did you mean \"message\"?",
+        ),
+        (
+            "bad header",
+            "webhook = 'http://x/'\nheaders = 'Title = x'",
+            "4: expected a header such as \"Title: {{ vm }}\"",
         ),
         (
             "journald off",
