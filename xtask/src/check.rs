@@ -62,6 +62,7 @@ mod tests {
         name = "WATCHDOG"
         since = "0.12"
         summary = "What."
+        libvirt = ["watchdog"]
         source = "s"
         throttle = { interval_ms = 1000, since = "0.13", key = [{ member = "id", since = "0.14" }] }
         member = [
@@ -109,6 +110,8 @@ mod tests {
             ("'{\"action\": \"reset\", \"id\": \"a\"}'", "", "at least one example"),
             ("'{\"action\": \"reset\", \"id\": \"a\"}'", "'[]'", "example 1: not a JSON object"),
             ("summary = \"How many.\"", "summary = \"\"", "summary must be one line"),
+            ("libvirt = [\"watchdog\"]", "libvirt = [\"wake\"]", "libvirt: wake is no event of libvirt"),
+            ("libvirt = [\"watchdog\"]", "libvirt = [\"lifecycle\"]", "lifecycle is no event of libvirt"),
         ];
         for (replaced, by, expected) in cases {
             assert!(VALID.contains(replaced), "{replaced}");

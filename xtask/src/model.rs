@@ -103,6 +103,8 @@ pub(crate) struct Event {
     pub(crate) name: String,
     pub(crate) summary: String,
     pub(crate) source: String,
+    /// The events of libvirt that it becomes, with their details, as `virsh event` names them.
+    pub(crate) libvirt: Vec<String>,
     pub(crate) since: Release,
     #[serde(default)]
     pub(crate) severity: Severity,

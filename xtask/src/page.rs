@@ -72,17 +72,23 @@ fn write_introduction(page: &mut String, catalogue: &Catalogue) {
 }
 
 fn write_overview(page: &mut String, catalogue: &Catalogue) {
-    page.push_str("## All events\n\n| event | module | since | removed | rate limit | data |\n|---|---|---|---|---|---|\n");
+    page.push_str(
+        "## All events\n\n\
+        libvirt: the events of libvirt that an event becomes, with their details, as `virsh event` prints them. Without one, only \
+        `virsh qemu-monitor-event` and this project have it. Names and handled events are those of libvirt 9.0.\n\n\
+        | event | module | since | removed | rate limit | libvirt | data |\n|---|---|---|---|---|---|---|\n",
+    );
     for (module, event) in catalogue.events() {
         let removed = event.removed.map_or(String::new(), |removed| removed.to_string());
         let limit = event.throttle.as_ref().map_or(String::new(), short_limit);
         let members: Vec<String> = event.members.iter().map(|member| format!("`{}`", member.name)).collect();
         _ = writeln!(
             page,
-            "| {} | {} | {} | {removed} | {limit} | {} |",
+            "| {} | {} | {} | {removed} | {limit} | {} | {} |",
             link(event),
             module.module,
             event.since,
+            event.libvirt.join(", "),
             members.join(" "),
         );
     }

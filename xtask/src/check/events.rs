@@ -4,6 +4,37 @@ use super::errors::Errors;
 use crate::model::{Catalogue, Event, Member, Scalar, Type, Values};
 use crate::{names, shape};
 
+/// The events of libvirt, as `virsh event --list` of libvirt 9.0 prints them.
+const LIBVIRT_EVENTS: [&str; 27] = [
+    "agent-lifecycle",
+    "balloon-change",
+    "block-job",
+    "block-job-2",
+    "block-threshold",
+    "control-error",
+    "device-added",
+    "device-removal-failed",
+    "device-removed",
+    "disk-change",
+    "graphics",
+    "io-error",
+    "io-error-reason",
+    "job-completed",
+    "lifecycle",
+    "memory-device-size-change",
+    "memory-failure",
+    "metadata-change",
+    "migration-iteration",
+    "pm-suspend",
+    "pm-suspend-disk",
+    "pm-wakeup",
+    "reboot",
+    "rtc-change",
+    "tray-change",
+    "tunable",
+    "watchdog",
+];
+
 /// Checks all events.
 pub(super) fn check(catalogue: &Catalogue, errors: &mut Errors) {
     let all = catalogue.events();
@@ -11,6 +42,7 @@ pub(super) fn check(catalogue: &Catalogue, errors: &mut Errors) {
     for (module, event) in all {
         let location = format!("catalogue/{}.toml: event {}", module.module, event.name);
         check_event(&location, catalogue, event, errors);
+        check_libvirt(&location, event, errors);
         check_failure(&location, catalogue, event, errors);
         check_throttle(&location, catalogue, event, errors);
         check_relations(&location, catalogue, event, errors);
@@ -44,6 +76,17 @@ fn check_event(location: &str, catalogue: &Catalogue, event: &Event, errors: &mu
     );
     if event.condition.is_none() && (condition_since.is_some() || condition_removed.is_some()) {
         errors.add(location, "condition_since and condition_removed need a condition");
+    }
+}
+
+fn check_libvirt(location: &str, event: &Event, errors: &mut Errors) {
+    for text in &event.libvirt {
+        let words: Vec<&str> = text.split(' ').collect();
+        // A lifecycle event has its type and its detail.
+        let has_details = words.len() == if words[0] == "lifecycle" { 3 } else { 1 };
+        if !LIBVIRT_EVENTS.contains(&words[0]) || !has_details {
+            errors.add(location, format_args!("libvirt: {text} is no event of libvirt"));
+        }
     }
 }
 
