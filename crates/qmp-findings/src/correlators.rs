@@ -148,6 +148,12 @@ impl Correlators {
         self.vms.keys().map(|vm| &**vm)
     }
 
+    /// The name and the UUID of a VM, as in [`Self::state`].
+    #[must_use]
+    pub fn identity(&self, vm: &str) -> (Option<&str>, Option<&str>) {
+        self.vms.get(vm).map_or((None, None), |tracker| tracker.identity())
+    }
+
     /// The VMs whose end was not seen, and which have no open epoch.
     #[must_use]
     pub fn unended(&self) -> Vec<UnendedVm> {

@@ -222,6 +222,11 @@ impl VmTracker {
         }
     }
 
+    /// The name and the UUID that the VM reported.
+    pub(super) fn identity(&self) -> (Option<&str>, Option<&str>) {
+        (self.span.snapshot.name.as_deref(), self.span.snapshot.uuid.as_deref())
+    }
+
     /// The first record since the state was saved, and the last record.
     pub(super) fn unsaved_span(&self) -> Option<(Offset, Offset)> {
         self.unsaved_from.zip(self.offset)

@@ -1,7 +1,7 @@
 //! `GET /metrics`: metrics for Prometheus.
 //!
 //! Labels are names of the operator's configuration, of the catalogue or of this program; text from a VM never becomes a
-//! label. Counters begin when the hub starts. [`qmp_hub::VmCounts`] and [`qmp_journal`] count; this module names the
+//! label, except in `qmp_vm_info`. Counters begin when the hub starts. [`qmp_hub::VmCounts`] and [`qmp_journal`] count; this module names the
 //! metrics.
 
 use std::sync::Arc;
@@ -18,6 +18,9 @@ use super::exposition::{Exposition, MEDIA_TYPE, Type};
 use super::{relays, run_states, sinks};
 use crate::state::ApiState;
 
+/// Bytes of a label that a VM reports: its own name.
+const VM_LABEL_MAX_BYTES: usize = 128;
+
 pub(super) async fn metrics(State(api): State<ApiState>) -> Response {
     let text = blocking(move || text(&api)).await;
     ([(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
@@ -30,7 +33,9 @@ fn text(api: &ApiState) -> String {
     hub(api, &mut to);
     vms(&all, &mut to);
     run_states::metrics(api, &all, &mut to);
+    infos(api, &all, &mut to);
     events(&all, &mut to);
+    findings(api, &all, &mut to);
     relays::figures(api, &mut to);
     journal(api, &mut to);
     sinks::metrics(api, &mut to);
@@ -92,6 +97,38 @@ fn events(all: &[Arc<FollowedVm>], to: &mut Exposition) {
     }
     let help = "Events that were discarded because the journal had no room.";
     by_vm(all, to, "qmp_events_discarded_total", help, |counts| &counts.events_discarded);
+}
+
+/// The names that the VMs have elsewhere.
+fn infos(api: &ApiState, all: &[Arc<FollowedVm>], to: &mut Exposition) {
+    let help = "The VM's own name and UUID, which are those of its libvirt domain.";
+    let mut info = to.family("qmp_vm_info", Type::Gauge, help);
+    let names = all.iter().map(|vm| vm.name.as_str());
+    let known = api.vm_states.identities(names, |name, uuid| {
+        let is_known = name.is_some() || uuid.is_some();
+        is_known.then(|| [name, uuid].map(|text| cut(text.unwrap_or_default()).to_owned()))
+    });
+    for (vm, identity) in all.iter().zip(known) {
+        if let Some([domain, uuid]) = identity {
+            info.sample(&[("vm", vm.name.as_str()), ("domain", &domain), ("uuid", &uuid)], 1);
+        }
+    }
+}
+
+/// The beginning of a text of a VM, as a label.
+fn cut(text: &str) -> &str {
+    let end = (0..=text.len().min(VM_LABEL_MAX_BYTES)).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+fn findings(api: &ApiState, all: &[Arc<FollowedVm>], to: &mut Exposition) {
+    let help = "Findings about the VM, by kind.";
+    let mut findings = to.family("qmp_findings_total", Type::Counter, help);
+    for vm in all {
+        for (finding, count) in api.vm_states.findings(vm.name.as_str()) {
+            findings.sample(&[("vm", vm.name.as_str()), ("finding", finding)], count);
+        }
+    }
 }
 
 fn by_vm(

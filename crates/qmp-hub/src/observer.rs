@@ -9,11 +9,13 @@
 
 mod alerts;
 mod checkpoint;
+mod finding_counts;
 mod resume;
+mod vm_states;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_host::clock::Clock;
@@ -22,9 +24,10 @@ use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
 pub use checkpoint::{RestoredState, restore_checkpoint};
+pub use vm_states::VmStates;
+use vm_states::{ObserverState, recall};
 
-use qmp_findings::state::VmState;
-use qmp_findings::{Correlators, Finding, Id, Question, StateAlerts, StateRule, UnendedVm};
+use qmp_findings::{Finding, Question, StateRule};
 use qmp_journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
@@ -38,10 +41,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a record may take from its receipt to the journal's queue, on a host that is busy. A deadline is
 /// checked that much later.
 const RECEIPT_MAX: Duration = Duration::from_millis(250);
-
-/// How long a query for a VM's state waits until the state is up to date. The observer is behind only while it starts on a
-/// long journal.
-const UP_TO_DATE_MAX: Duration = Duration::from_secs(1);
 
 /// VMs kept in memory, in states of one to two KiB. Beyond that, a VM is evicted when it detaches, and read again from the
 /// journal when it attaches.
@@ -67,89 +66,6 @@ pub struct Observer {
 
 /// Takes the questions of the correlators.
 type TakeQuestions = Box<dyn Fn(Vec<Question>) + Send + Sync>;
-
-/// The states of the VMs as the observer reads on, for queries. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct VmStates {
-    shared: Arc<ObserverState>,
-    reader: Reader,
-}
-
-#[derive(Debug, Default)]
-struct ObserverState {
-    correlators: Mutex<Correlators>,
-    /// Locked after `correlators`.
-    alerts: Mutex<StateAlerts>,
-    /// Everything up to here was read.
-    position: watch::Sender<Offset>,
-}
-
-impl VmStates {
-    /// Everything up to here was read.
-    pub fn position(&self) -> Offset {
-        *self.shared.position.borrow()
-    }
-
-    /// Waits until everything up to `head` was read.
-    pub async fn has_read(&self, head: Offset) {
-        // The sender is shared with this.
-        let _ = self.shared.position.subscribe().wait_for(|position| *position >= head).await;
-    }
-
-    /// Whether the correlators would still use the answer to this question.
-    pub(crate) fn is_open(&self, question: &Question) -> bool {
-        self.shared.lock().is_open(question)
-    }
-
-    /// The last record of a VM that was read, except findings.
-    pub(crate) fn last(&self, vm: &str) -> Option<Id> {
-        self.shared.lock().last(vm)
-    }
-
-    /// The VMs without a recorded end and without an open epoch.
-    pub(crate) fn unended(&self) -> Vec<UnendedVm> {
-        self.shared.lock().unended()
-    }
-
-    /// Applies `read` to the run state of each VM, as far as the observer has read.
-    pub fn run_states<'v, T>(
-        &self,
-        vms: impl Iterator<Item = &'v str>,
-        read: impl Fn(Option<&str>) -> T,
-    ) -> Vec<T> {
-        let correlators = self.shared.lock();
-        vms.map(|vm| read(correlators.run_state(vm))).collect()
-    }
-
-    /// The states of these VMs after all records up to `head`, or after those that the observer reads within
-    /// `UP_TO_DATE_MAX`.
-    pub async fn states(&self, vms: Vec<Box<str>>, head: Offset) -> Vec<Option<VmState>> {
-        let mut position = self.shared.position.subscribe();
-        // After the timeout, the state so far is returned.
-        let _ = tokio::time::timeout(UP_TO_DATE_MAX, position.wait_for(|position| *position >= head)).await;
-        let (shared, reader) = (Arc::clone(&self.shared), self.reader.clone());
-        blocking(move || {
-            let mut correlators = shared.lock();
-            // No record of an unknown VM was read after this position.
-            let upto = *shared.position.borrow();
-            let mut state = |vm: &str| {
-                if !correlators.has_vm(vm) {
-                    recall(&mut correlators, &reader, vm, upto);
-                }
-                correlators.state(vm)
-            };
-            vms.iter().map(|vm| state(vm)).collect()
-        })
-        .await
-    }
-}
-
-impl ObserverState {
-    fn lock(&self) -> MutexGuard<'_, Correlators> {
-        // A correlator that panicked has left only its own VM inconsistent.
-        lock(&self.correlators)
-    }
-}
 
 impl Observer {
     /// An observer of that journal, which has read nothing yet.
@@ -375,22 +291,15 @@ fn correlate(
         }
         correlators.record(record, &mut found);
         alerts::observe(&mut alerts, &correlators, record, &mut found);
+        shared.finding_counts.count(record);
         checkpoints.extend(
             record.offset.and_then(|offset| checkpoint::checkpoint(&mut correlators, &record.vm, offset)),
         );
         let is_over = matches!(record.body, Body::Detached { .. }) && !correlators.has_deadline(&record.vm);
         if is_over && correlators.len() > VMS_KNOWN_MAX {
             correlators.forget(&record.vm);
+            shared.finding_counts.forget(&record.vm);
         }
     }
     Some((found, checkpoints))
-}
-
-/// Reads earlier records of a VM that attached again. Their findings are recorded already.
-fn recall(correlators: &mut Correlators, reader: &Reader, vm: &str, upto: Offset) {
-    // Marked as known, so that it is not searched for again.
-    correlators.add_vm(vm);
-    if let Err(error) = resume::recall(correlators, reader, vm, upto) {
-        tracing::warn!(vm, "cannot read the past of {vm}: {error}");
-    }
 }

@@ -144,6 +144,33 @@ async fn run_state_has_a_series_for_each_known_state() {
 }
 
 #[tokio::test]
+async fn findings_are_counted_by_kind() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let mut with_findings = config(home.path(), &["vm1", "absent"]);
+    with_findings.findings = true;
+    let hub = Daemon::start(with_findings).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    let failed = r#"{"device": "d", "operation": "write", "action": "stop", "reason": "x"}"#;
+    session.emit("BLOCK_IO_ERROR", failed);
+    session.emit("STOP", "");
+    journal.finding("why-paused").await;
+    // A request for the state of a VM brings the counts up to date.
+    get_json(home.path(), "/v1/vms/vm1").await;
+    let scrape = Scrape::of(home.path()).await;
+    scrape.expect(&[
+        (r#"qmp_findings_total{vm="vm1",finding="why-paused"}"#, 1.0),
+        (r#"qmp_findings_total{vm="vm1",finding="storm"}"#, 0.0),
+        (r#"qmp_findings_total{vm="absent",finding="storm"}"#, 0.0),
+    ]);
+    assert!(!scrape.text.contains(r#"vm="absent",finding="why-paused""#));
+    assert_eq!(scrape.series("qmp_vm_info"), [""; 0], "this VM reports neither name nor UUID");
+    promtool_accepts(&scrape.text);
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
 async fn clients_of_relays_are_counted() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");

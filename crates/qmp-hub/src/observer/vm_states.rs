@@ -1,0 +1,128 @@
+//! The states of the VMs, for queries: what the observer has read so far.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use qmp_findings::state::VmState;
+use qmp_findings::{Correlators, Id, Question, StateAlerts, UnendedVm};
+use qmp_host::{blocking, lock};
+use qmp_journal::Reader;
+use qmp_wire::Offset;
+use tokio::sync::watch;
+
+use super::finding_counts::FindingCounts;
+use super::resume;
+
+/// How long a query for a VM's state waits until the state is up to date. The observer is behind only while it starts on a
+/// long journal.
+const UP_TO_DATE_MAX: Duration = Duration::from_secs(1);
+
+/// The states of the VMs as the observer reads on, for queries. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct VmStates {
+    pub(super) shared: Arc<ObserverState>,
+    pub(super) reader: Reader,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ObserverState {
+    pub(super) correlators: Mutex<Correlators>,
+    /// Locked after `correlators`.
+    pub(super) alerts: Mutex<StateAlerts>,
+    pub(super) finding_counts: FindingCounts,
+    /// Everything up to here was read.
+    pub(super) position: watch::Sender<Offset>,
+}
+
+impl VmStates {
+    /// Everything up to here was read.
+    pub fn position(&self) -> Offset {
+        *self.shared.position.borrow()
+    }
+
+    /// Waits until everything up to `head` was read.
+    pub async fn has_read(&self, head: Offset) {
+        // The sender is shared with this.
+        let _ = self.shared.position.subscribe().wait_for(|position| *position >= head).await;
+    }
+
+    /// Whether the correlators would still use the answer to this question.
+    pub(crate) fn is_open(&self, question: &Question) -> bool {
+        self.shared.lock().is_open(question)
+    }
+
+    /// The last record of a VM that was read, except findings.
+    pub(crate) fn last(&self, vm: &str) -> Option<Id> {
+        self.shared.lock().last(vm)
+    }
+
+    /// The VMs without a recorded end and without an open epoch.
+    pub(crate) fn unended(&self) -> Vec<UnendedVm> {
+        self.shared.lock().unended()
+    }
+
+    /// Applies `read` to the run state of each VM, as far as the observer has read.
+    pub fn run_states<'v, T>(
+        &self,
+        vms: impl Iterator<Item = &'v str>,
+        read: impl Fn(Option<&str>) -> T,
+    ) -> Vec<T> {
+        let correlators = self.shared.lock();
+        vms.map(|vm| read(correlators.run_state(vm))).collect()
+    }
+
+    /// Applies `read` to the name and the UUID that each VM reported, as far as the observer has read.
+    pub fn identities<'v, T>(
+        &self,
+        vms: impl Iterator<Item = &'v str>,
+        read: impl Fn(Option<&str>, Option<&str>) -> T,
+    ) -> Vec<T> {
+        let correlators = self.shared.lock();
+        let identities = vms.map(|vm| correlators.identity(vm));
+        identities.map(|(name, uuid)| read(name, uuid)).collect()
+    }
+
+    /// How many findings of each kind a VM has had since the hub started.
+    #[must_use]
+    pub fn findings(&self, vm: &str) -> Vec<(&'static str, u64)> {
+        self.shared.finding_counts.of(vm)
+    }
+
+    /// The states of these VMs after all records up to `head`, or after those that the observer reads within
+    /// `UP_TO_DATE_MAX`.
+    pub async fn states(&self, vms: Vec<Box<str>>, head: Offset) -> Vec<Option<VmState>> {
+        let mut position = self.shared.position.subscribe();
+        // After the timeout, the state so far is returned.
+        let _ = tokio::time::timeout(UP_TO_DATE_MAX, position.wait_for(|position| *position >= head)).await;
+        let (shared, reader) = (Arc::clone(&self.shared), self.reader.clone());
+        blocking(move || {
+            let mut correlators = shared.lock();
+            // No record of an unknown VM was read after this position.
+            let upto = *shared.position.borrow();
+            let mut state = |vm: &str| {
+                if !correlators.has_vm(vm) {
+                    recall(&mut correlators, &reader, vm, upto);
+                }
+                correlators.state(vm)
+            };
+            vms.iter().map(|vm| state(vm)).collect()
+        })
+        .await
+    }
+}
+
+impl ObserverState {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Correlators> {
+        // A correlator that panicked has left only its own VM inconsistent.
+        lock(&self.correlators)
+    }
+}
+
+/// Reads earlier records of a VM that attached again. Their findings are recorded already.
+pub(super) fn recall(correlators: &mut Correlators, reader: &Reader, vm: &str, upto: Offset) {
+    // Marked as known, so that it is not searched for again.
+    correlators.add_vm(vm);
+    if let Err(error) = resume::recall(correlators, reader, vm, upto) {
+        tracing::warn!(vm, "cannot read the past of {vm}: {error}");
+    }
+}
