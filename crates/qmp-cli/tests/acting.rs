@@ -11,6 +11,11 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use flate2::read::GzDecoder;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Content;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use prost::Message as _;
 use qmp_testing::{MonitorThread, respond, wait_for};
 use serde_json::Value;
 use support::{Process, directory, event, run};
@@ -69,7 +74,7 @@ fn request(stream: &mut std::net::TcpStream, input: &mut Vec<u8>) -> Option<(Str
             if input.len() >= whole {
                 let body = input[end + 4..whole].to_vec();
                 input.drain(..whole);
-                return Some((header("webhook-id").expect("an id"), body));
+                return Some((header("webhook-id").unwrap_or_default(), body));
             }
         }
         let mut buffer = [0; 4096];
@@ -107,6 +112,27 @@ fn bodies(deliveries: &Deliveries) -> Vec<Vec<u8>> {
     deliveries.lock().expect("no panic").iter().map(|(_, body)| body.clone()).collect()
 }
 
+/// The log records of OTLP requests: the id and the offset of each, as a line of JSON.
+fn log_records(requests: &Deliveries) -> Vec<(String, Vec<u8>)> {
+    let attribute = |record: &LogRecord, name: &str| {
+        let found = record.attributes.iter().find(|attribute| attribute.key == name);
+        found.and_then(|attribute| attribute.value.clone()?.value).expect("an attribute")
+    };
+    let mut found = Vec::new();
+    for body in bodies(requests) {
+        let mut message = Vec::new();
+        GzDecoder::new(&*body).read_to_end(&mut message).expect("gzip");
+        let request = ExportLogsServiceRequest::decode(&*message).expect("a request");
+        let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+        for record in scopes.flat_map(|scope| &scope.log_records) {
+            let Content::StringValue(id) = attribute(record, "log.record.uid") else { panic!("{record:?}") };
+            let Content::IntValue(offset) = attribute(record, "qmp.offset") else { panic!("{record:?}") };
+            found.push((id, format!("{{\"offset\": {offset}}}").into_bytes()));
+        }
+    }
+    found
+}
+
 /// The offsets of records in the order of their first delivery, and the number of repetitions.
 fn firsts(records: &[Vec<u8>]) -> (Vec<u64>, usize) {
     let mut offsets = Vec::new();
@@ -132,10 +158,12 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
     fs::write(&page, "#!/bin/sh\ncat >>\"$1\"\n").expect("writes");
     fs::set_permissions(&page, fs::Permissions::from_mode(0o755)).expect("sets");
     let (address, hooks) = webhooks();
+    let (collector, logs) = webhooks();
     let journald = entries(&at("journald"));
     let config = format!(
         "[[rule]]\nname = 'run'\nevent = 'RTC_CHANGE'\nrun = ['{}', '{}']\n\
          [[rule]]\nname = 'hook'\nevent = 'RTC_CHANGE'\nwebhook = 'http://{address}/'\n\
+         [[rule]]\nname = 'logs'\nevent = 'RTC_CHANGE'\notlp = 'http://{collector}'\n\
          [[rule]]\nname = 'journal'\nevent = 'RTC_CHANGE'\njournald = '{}'\n\
          [[rule]]\nname = 'file'\nevent = 'RTC_CHANGE'\nfile = '{}'\nmax-size = '16KiB'\nkeep = 99\n",
         page.display(),
@@ -179,6 +207,7 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
     let deliveries = |kind: &str| match kind {
         "run" => file(&at("ran")),
         "webhook" => bodies(&hooks),
+        "otlp" => log_records(&logs).into_iter().map(|(_, offset)| offset).collect(),
         "journald" => bodies(&journald),
         "file" => log(),
         kind => panic!("no rule of this test has the action {kind}"),
@@ -192,12 +221,15 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
     for (kind, lines) in [("run", file(&at("ran"))), ("journald", bodies(&journald)), ("file", log())] {
         assert!(lines.iter().all(|line| wanted.contains(line)), "{kind}: the lines of the journal");
     }
-    let mut by_id: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for (id, body) in hooks.lock().expect("no panic").iter() {
-        let first = by_id.entry(id.clone()).or_insert_with(|| body.clone());
-        assert_eq!(first, body, "the same id, the same body");
+    let posted = hooks.lock().expect("no panic").clone();
+    for (kind, deliveries) in [("webhook", posted), ("otlp", log_records(&logs))] {
+        let mut by_id: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for (id, body) in deliveries {
+            let first = by_id.entry(id).or_insert_with(|| body.clone());
+            assert_eq!(*first, body, "{kind}: the same id, the same body");
+        }
+        assert_eq!(by_id.len(), offsets.len(), "{kind}: each record has one id");
     }
-    assert_eq!(by_id.len(), offsets.len(), "each record has one id");
     assert_eq!(hub.interrupt(), Some(0));
 }
 

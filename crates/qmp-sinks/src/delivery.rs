@@ -33,8 +33,19 @@ pub struct DeliveryOrigin {
 pub struct DeliveryOutcome {
     /// The number of records that were delivered, from the first on.
     pub delivered: usize,
+    /// Records among them that the receiver rejected without saying which.
+    pub rejected: Option<Rejection>,
     /// Why the next record was not delivered.
     pub failure: Option<DeliveryFailure>,
+}
+
+/// Records of a batch that a receiver took only in part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// How many were rejected.
+    pub records: u64,
+    /// Why.
+    pub error: String,
 }
 
 /// Why a record was not delivered.
@@ -87,19 +98,21 @@ impl DeliveryOutcome {
     /// The result if `delivered` records were delivered.
     #[must_use]
     pub fn done(delivered: usize) -> Self {
-        Self { delivered, failure: None }
+        Self { delivered, rejected: None, failure: None }
     }
 
     /// The result if the receiver became unavailable.
     pub fn unavailable(delivered: usize, error: impl fmt::Display) -> Self {
         Self {
             delivered,
+            rejected: None,
             failure: Some(DeliveryFailure::Unavailable { error: error.to_string(), after: None }),
         }
     }
 
     /// The result if `delivered` records were delivered and the receiver refused the next one.
     pub fn refused(delivered: usize, error: impl fmt::Display) -> Self {
-        Self { delivered, failure: Some(DeliveryFailure::Refused { error: error.to_string() }) }
+        let failure = Some(DeliveryFailure::Refused { error: error.to_string() });
+        Self { delivered, rejected: None, failure }
     }
 }

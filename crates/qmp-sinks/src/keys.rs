@@ -12,7 +12,7 @@ pub(super) static TIMEOUT: KeySchema = KeySchema::new(
     "timeout",
     Form::Span { min: Duration::from_micros(1), max: Duration::MAX },
     "a span such as \"30s\"",
-    "How long the command, or the reply of the webhook's receiver, may take.",
+    "How long the command, or the reply of the receiver, may take.",
 )
 .default("\"30s\"")
 .example("\"30s\"");

@@ -283,12 +283,9 @@ impl Runner {
         while let Some(first) = deliveries.first() {
             let outcome = self.sink.deliver(deliveries).await;
             let (arrived, rest) = deliveries.split_at(outcome.delivered.min(deliveries.len()));
-            if let Some(last) = arrived.last() {
+            if !arrived.is_empty() {
                 refusals = 0;
-                self.status.delivered.fetch_add(arrived.len() as u64, Relaxed);
-                self.no_longer_waiting(arrived.len() as u64);
-                self.handled(offset(&last.record));
-                self.report_success();
+                self.arrived(arrived, outcome.rejected.as_ref());
             }
             deliveries = rest;
             let Some(failure) = outcome.failure else {

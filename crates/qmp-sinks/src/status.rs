@@ -18,7 +18,7 @@ const ERROR_MAX_BYTES: usize = 512;
 pub struct SinkStatus {
     /// The rule's name.
     pub rule: Box<str>,
-    /// `run`, `webhook`, `journald` or `file`.
+    /// `run`, `webhook`, `otlp`, `journald` or `file`.
     pub kind: &'static str,
     /// The receiver.
     pub target: Box<str>,
@@ -143,10 +143,10 @@ impl Status {
         self.current().last_error = Some(cut(error, ERROR_MAX_BYTES).into());
     }
 
-    /// Records that a record was given up, because the receiver refused it too often.
-    pub(super) fn gave_up(&self, record: &Record<'_>, error: &str) {
+    /// Counts records that were given up because the receiver refused them; `record` is the last one.
+    pub(super) fn gave_up(&self, record: &Record<'_>, records: u64, error: &str) {
         self.failed(error);
-        self.given_up.fetch_add(1, Ordering::Relaxed);
+        self.given_up.fetch_add(records, Ordering::Relaxed);
         self.current().last_given_up = Some(GivenUpRecord {
             offset: record.offset.unwrap_or_default().0,
             vm: record.vm.as_ref().into(),

@@ -10,9 +10,7 @@
 //! | unreachable, too slow, connection lost; 408, 425, 429, 5xx | the receiver is unavailable: retried without end |
 //! | any other status, redirections too | the record is refused: retried as often as `attempts` says, then given up |
 
-mod target;
 mod signature;
-mod connection;
 mod values;
 mod template;
 mod header;
@@ -22,23 +20,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
+use hyper::Request;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
-use hyper::{Request, StatusCode};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use qmp_host::clock;
 use qmp_settings::Settings;
 use qmp_settings::schema::{Form, KeySchema, Variant};
 use serde_json::Value;
 
 use super::cloud_event::{self, MEDIA_TYPE};
-use super::delivery::{
-    Delivery, DeliveryFailure, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink,
-};
+use super::delivery::{Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink};
+use super::http::{self, CA_FILE, HEADERS, PROGRAM, PersistentConnection, Target};
 use super::keys::{ATTEMPTS, TIMEOUT};
 use super::kind::SinkKind;
-use connection::{PersistentConnection, Reply};
 use header::Header;
-use target::Target;
 use template::Template;
 
 pub(super) static KIND: SinkKind = SinkKind {
@@ -67,14 +62,6 @@ static BODY: KeySchema = KeySchema::new(
 .absent("a CloudEvent")
 .example(r#"'{"text": {{ message | json }}}'"#);
 
-static HEADERS: KeySchema = KeySchema::new(
-    "headers",
-    Form::OneOrList { item: &Form::Pattern("^[^{ :]+:"), min: 1 },
-    "headers such as \"Title: {{ vm }}\"",
-    "Further headers of each request, `Name: value`; values are templates like `body`.",
-)
-.example(r#"["Title: {{ vm }}", "Priority: high"]"#);
-
 static SECRET_FILE: KeySchema = KeySchema::new(
     "secret-file",
     Form::Path,
@@ -84,21 +71,9 @@ static SECRET_FILE: KeySchema = KeySchema::new(
 .absent("requests are not signed")
 .example("\"/etc/qmp-events/tickets.secret\"");
 
-static CA_FILE: KeySchema = KeySchema::new(
-    "ca-file",
-    Form::Path,
-    "a path",
-    "The file with the certificates of the authorities that are trusted instead of those of the system.",
-)
-.absent("the system's authorities")
-.example("\"/etc/qmp-events/tickets-ca.pem\"");
-
 /// The media types of bodies of the rule's own.
 const JSON_MEDIA_TYPE: &str = "application/json";
 const TEXT_MEDIA_TYPE: &str = "text/plain; charset=utf-8";
-
-/// The value of `User-Agent`.
-const PROGRAM: &str = concat!("qmp-events/", env!("CARGO_PKG_VERSION"));
 
 /// How long a receiver may take for its reply unless the rule says otherwise.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -127,22 +102,13 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
     });
     let headers = headers(settings);
     let secret_file = settings.text(&SECRET_FILE).map(PathBuf::from);
-    let ca_file = settings.text(&CA_FILE).map(PathBuf::from);
     let timeout = settings.span(&TIMEOUT).unwrap_or(WEBHOOK_TIMEOUT);
     let attempts = settings.number(&ATTEMPTS).unwrap_or(1);
     if let Some(warning) = secret_file.as_deref().and_then(signature::warning) {
         settings.warn(&SECRET_FILE, &warning);
     }
-    if let Some(path) = &ca_file
-        && let Err(error) = qmp_host::open_regular(path)
-    {
-        settings.warn(&CA_FILE, &format!("{} cannot be read: {error}", path.display()));
-    }
     let target = target?;
-    if !target.is_tls && ca_file.is_some() {
-        settings.problem(&CA_FILE, "`ca-file` is for https; this webhook is http");
-        return None;
-    }
+    let ca_file = http::ca_file(settings, &target, "webhook")?;
     Some(Arc::new(Webhook { target, body, headers, secret_file, ca_file, timeout, attempts }))
 }
 
@@ -186,7 +152,10 @@ impl WebhookSink {
         };
         let shown = self.webhook.target.shown();
         match self.connection.send(request, self.webhook.timeout).await {
-            Ok(reply) => outcome(&reply, &shown),
+            Ok(reply) => match http::failure(&reply, &shown) {
+                None => DeliveryOutcome::done(1),
+                Some(failure) => DeliveryOutcome { delivered: 0, rejected: None, failure: Some(failure) },
+            },
             Err(error) => DeliveryOutcome::unavailable(0, format!("{shown}: {error}")),
         }
     }
@@ -224,88 +193,5 @@ impl WebhookSink {
             request.headers_mut().insert(&header.name, header.value(&values));
         }
         Ok(request)
-    }
-}
-
-/// The outcome that a reply means.
-fn outcome(reply: &Reply, shown: &str) -> DeliveryOutcome {
-    let status = reply.status;
-    if status.is_success() {
-        return DeliveryOutcome::done(1);
-    }
-    let body = if reply.body.is_empty() { String::new() } else { format!(": {}", reply.body) };
-    let error = format!("{shown} answered {status}{body}");
-    let is_unavailable = status.is_server_error()
-        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
-            .contains(&status);
-    if is_unavailable {
-        let after = reply.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
-        return DeliveryOutcome {
-            delivered: 0,
-            failure: Some(DeliveryFailure::Unavailable { error, after }),
-        };
-    }
-    if status.is_redirection() {
-        return DeliveryOutcome::refused(
-            0,
-            format!("{error}; redirections are not followed: use the final address"),
-        );
-    }
-    DeliveryOutcome::refused(0, error)
-}
-
-/// The time that `Retry-After` asks to wait: seconds, or an HTTP date.
-fn retry_after(value: &str) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value).ok()?.to_datetime().ok()?;
-    let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond();
-    u64::try_from(at.saturating_sub(clock::now().0)).ok().map(Duration::from_micros)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn status_of_reply_decides_the_outcome() {
-        let cases = [
-            (200, "done"),
-            (204, "done"),
-            (301, "refused"),
-            (400, "refused"),
-            (401, "refused"),
-            (404, "refused"),
-            (410, "refused"),
-            (408, "unavailable"),
-            (425, "unavailable"),
-            (429, "unavailable"),
-            (500, "unavailable"),
-            (503, "unavailable"),
-        ];
-        for (status, expected) in cases {
-            let status = StatusCode::from_u16(status).expect("a status");
-            let reply = Reply { status, headers: hyper::HeaderMap::new(), body: "why".into() };
-            let found = match outcome(&reply, "http://x") {
-                DeliveryOutcome { delivered: 1, failure: None } => "done",
-                DeliveryOutcome { failure: Some(DeliveryFailure::Refused { .. }), .. } => "refused",
-                DeliveryOutcome { failure: Some(DeliveryFailure::Unavailable { .. }), .. } => "unavailable",
-                other => panic!("{other:?}"),
-            };
-            assert_eq!(found, expected, "{status}");
-        }
-    }
-
-    #[test]
-    fn retry_after_is_parsed_as_seconds_or_date() {
-        assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), None, "long ago");
-        let far = retry_after("Tue, 31 Dec 2199 23:59:59 GMT").expect("a date");
-        assert!(far > Duration::from_secs(365 * 86_400));
-        for text in ["", "soon", "-5", "1e9"] {
-            assert_eq!(retry_after(text), None, "{text}");
-        }
     }
 }

@@ -59,6 +59,7 @@ fn default_of_schema_is_that_of_reader() {
         ("discover", "[[discover]]\nlisten = '/l'\n"),
         ("rule", "[[rule]]\nname = 'r'\nrun = '/bin/true'\n"),
         ("rule", "[[rule]]\nname = 'r'\nwebhook = 'http://x/'\n"),
+        ("rule", "[[rule]]\nname = 'r'\notlp = 'http://x/'\n"),
         ("rule", "[[rule]]\nname = 'r'\nfile = '/f'\nmax-size = '1MiB'\n"),
     ];
     let schema = schema();
@@ -176,6 +177,8 @@ fn invalid_file_is_refused_by_both() {
         format!("{rule}webhook = 'http://x/'\nbody = ''"),
         format!("{rule}webhook = 'http://x/'\nheaders = 'x'"),
         format!("{rule}file = '/f'\nbody = 'x'"),
+        format!("{rule}otlp = 'ftp://x/'"),
+        format!("{rule}otlp = 'http://x/'\nbody = 'x'"),
         format!("{rule}journald = false"),
     ];
     for text in cases {

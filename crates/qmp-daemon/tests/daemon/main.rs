@@ -31,5 +31,6 @@ mod relay_libvirt;
 mod relay_real_qemu;
 mod requests;
 mod sinks;
+mod sinks_otlp;
 mod sinks_recipes;
 mod taken_real_qemu;

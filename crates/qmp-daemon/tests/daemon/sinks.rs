@@ -74,16 +74,19 @@ async fn sink_of_each_kind_delivers() {
         "cat >>\"$1\"; echo \"$QMP_RULE $QMP_VM $QMP_EVENT $QMP_DATA_ACTION $2 $CARGO\" >>\"$1.env\"",
     );
     let receiver = Receiver::start(&[]).await;
+    let collector = Receiver::start(&[]).await;
     let journald = UnixDatagram::bind(at("journald")).expect("binds");
     journald.set_read_timeout(Some(TIMEOUT)).expect("sets");
     let (ran, log, address) = (at("ran"), at("log.jsonl"), &receiver.address);
     let text = format!(
         "[[rule]]\nname = 'page'\nevent = 'WATCHDOG'\nwhere = 'action=reset'\nrun = ['{page}', '{}', 'a b']\n\
          [[rule]]\nname = 'hook'\nevent = 'WATCH*'\nwebhook = 'http://{address}/hook?x=y'\n\
+         [[rule]]\nname = 'logs'\nevent = 'WATCHDOG'\notlp = 'http://{}'\n\
          [[rule]]\nname = 'journal'\nevent = 'WATCHDOG'\njournald = '{}'\n\
          [[rule]]\nname = 'log'\nfile = '{}'\n\
          [[rule]]\nname = 'other-vm'\nvm = 'vm2'\nfile = '{}'",
         ran.display(),
+        collector.address,
         at("journald").display(),
         log.display(),
         at("other").display(),

@@ -5,11 +5,29 @@ use std::sync::atomic::Ordering::Relaxed;
 use qmp_wire::{Offset, Record};
 
 use super::{Runner, offset};
+use crate::delivery::{Delivery, Rejection};
 use crate::status::SinkState;
 
 impl Runner {
+    /// Counts delivered records, and those among them that the receiver rejected.
+    pub(super) fn arrived(&mut self, deliveries: &[Delivery], rejection: Option<&Rejection>) {
+        let (Some(first), Some(last)) = (deliveries.first(), deliveries.last()) else { return };
+        let count = deliveries.len() as u64;
+        let rejected = rejection.map_or(0, |rejection| rejection.records.min(count));
+        self.status.delivered.fetch_add(count - rejected, Relaxed);
+        if let Some(Rejection { error, .. }) = rejection {
+            let (Offset(from), Offset(upto)) = (offset(&first.record), offset(&last.record));
+            let error = format!("{rejected} of the records {from} to {upto} are given up: {error}");
+            self.status.gave_up(&last.record, rejected, &error);
+            tracing::error!("rule {}: {error}", self.rule.name);
+        }
+        self.no_longer_waiting(count);
+        self.handled(offset(&last.record));
+        self.report_success();
+    }
+
     pub(super) fn give_up(&mut self, record: &Record<'_>, error: &str) {
-        self.status.gave_up(record, error);
+        self.status.gave_up(record, 1, error);
         self.no_longer_waiting(1);
         let Offset(at) = offset(record);
         tracing::error!("rule {}: record {at} of {} is given up: {error}", self.rule.name, record.vm);

@@ -1,17 +1,14 @@
 //! Headers that a rule adds to each request: `Name: value`, where the value is a template.
 
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::template::Template;
+use crate::http;
 use crate::status::cut;
 
 /// The longest value of a header of a webhook, in bytes: servers refuse heads of more than about 8 KiB.
 const HEADER_VALUE_MAX_BYTES: usize = 2 << 10;
-
-/// Headers that the request needs, which a rule cannot replace.
-const OWN: [HeaderName; 4] =
-    [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
 
 /// A header of each request.
 #[derive(Clone, Debug)]
@@ -23,18 +20,11 @@ pub(super) struct Header {
 impl Header {
     /// Parses `Name: value`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (name, value) = text
-            .split_once(':')
-            .filter(|(name, _)| !name.contains("{{"))
-            .ok_or("expected a header such as \"Title: {{ vm }}\"")?;
-        let parsed: HeaderName = name.parse().map_err(|_| format!("{name:?} is no name of a header"))?;
-        if OWN.contains(&parsed) || parsed.as_str().starts_with("webhook-") {
-            return Err(format!("the request has its own {parsed}"));
-        }
+        let (name, value) = http::header(text)?;
         // Blanks instead of the name, so that positions are those in the text.
-        let value = format!("{:1$}{value}", "", name.chars().count() + 1);
-        let value = Template::parse(&value).map_err(|error| format!("header {parsed}: {error}"))?;
-        Ok(Self { name: parsed, value })
+        let value = format!("{:1$}{value}", "", text.len() - value.len());
+        let value = Template::parse(&value).map_err(|error| format!("header {name}: {error}"))?;
+        Ok(Self { name, value })
     }
 
     /// The value for a record. Control characters, which end a header, become blanks.

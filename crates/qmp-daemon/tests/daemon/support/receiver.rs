@@ -16,6 +16,8 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) enum Response {
     /// Status line and further headers.
     Status(&'static str, &'static str),
+    /// Succeeds with a body.
+    Body(&'static [u8]),
     /// Sends nothing until the client closes the connection.
     Hang,
     /// Closes the connection within the response.
@@ -124,6 +126,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) {
     let mut input = Vec::new();
     while let Some(delivery) = read(&mut stream, &mut input).await {
         let response = state.script.lock().expect("no panic").pop_front();
+        let mut body: &[u8] = &[];
         let text = match response {
             None | Some(Response::ThenClose) => {
                 state.deliveries.send_modify(|all| all.push(delivery));
@@ -135,6 +138,11 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) {
                 }
                 format!("HTTP/1.1 {status}\r\n{headers}Content-Length: 3\r\n\r\nwhy")
             }
+            Some(Response::Body(bytes)) => {
+                state.deliveries.send_modify(|all| all.push(delivery));
+                body = bytes;
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len())
+            }
             Some(Response::Hang) => {
                 // Until the client closes.
                 let _ = stream.read(&mut [0; 1]).await;
@@ -142,7 +150,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) {
             }
             Some(Response::BreakOff) => "HTTP/1.1 200 O".to_owned(),
         };
-        let _ = stream.write_all(text.as_bytes()).await;
+        let _ = stream.write_all(&[text.as_bytes(), body].concat()).await;
         if matches!(response, Some(Response::BreakOff | Response::ThenClose)) {
             return;
         }

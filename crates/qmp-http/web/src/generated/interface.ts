@@ -546,7 +546,7 @@ export type Sink = {
   /** Held back records that no delivered record has counted yet. */
   held_back_waiting: number;
   /** The kind of the sink. */
-  kind: "run" | "webhook" | "journald" | "file";
+  kind: "run" | "webhook" | "otlp" | "journald" | "file";
   /** Records of the journal after that, of any kind. */
   lag_records: number;
   /** The last error. */

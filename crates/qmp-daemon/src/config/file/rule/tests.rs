@@ -29,6 +29,11 @@ const WHOLE: &str = r#"
     keep = 7
 
     [[rule]]
+    name = "logs"
+    otlp = "https://otlp.example.org"
+    headers = ["Authorization: Bearer geheim"]
+
+    [[rule]]
     name = "journal"
     journald = "/nonexistent/socket"
 "#;
@@ -45,12 +50,13 @@ fn rule_of_each_kind_is_parsed() {
         "panic-mail run /bin/true false",
         "hook webhook https://example.org/… false",
         "log file /tmp/events.jsonl true",
+        "logs otlp https://otlp.example.org/… false",
         "journal journald /nonexistent/socket false",
     ];
     assert_eq!(shown, expected);
     assert_eq!(file.rules()[0].action.attempts(), 3);
     let warnings: Vec<String> = file.warnings().iter().map(ToString::to_string).collect();
-    assert_eq!(warnings, ["hub.toml:29: there is no /nonexistent/socket: entries wait until journald runs"]);
+    assert_eq!(warnings, ["hub.toml:34: there is no /nonexistent/socket: entries wait until journald runs"]);
 }
 
 #[test]
@@ -77,13 +83,13 @@ fn rules_of_the_same_text_are_equal() {
 
 #[test]
 fn invalid_rule_is_refused_with_line_and_advice() {
-    let cases: [(&str, &str, &str); 36] = [
+    let cases: [(&str, &str, &str); 38] = [
         //   case          after `[[rule]]`, `name = 'r'`     message
         (
             "no action",
             "",
             "1: this rule has no action; add one of: run = [\"/usr/local/bin/page\", \"--urgent\"], or \
-          webhook = \"https://example.org/hook\", or journald = true, or file = \"/var/log/qmp-events/events.jsonl\"",
+          webhook = \"https://example.org/hook\", or otlp = \"http://localhost:4318\", or journald = true, or file = \"/var/log/qmp-events/events.jsonl\"",
         ),
         ("typo", "evnt = 'STOP'\nfile = '/f'", "3: unknown key \"evnt\"; did you mean \"event\"?"),
         ("typo in the action", "fiel = '/f'", "3: unknown key \"fiel\"; did you mean \"file\"?"),
@@ -165,11 +171,11 @@ fn invalid_rule_is_refused_with_line_and_advice() {
         ),
         ("no timeout", "run = '/bin/true'\ntimeout = '0s'", "4: the span must be longer than zero"),
         ("bad attempts", "run = '/bin/true'\nattempts = 0", "4: expected a number from 1 to 1000"),
-        ("bad scheme", "webhook = 'ftp://x/'", "3: a webhook is http or https, not ftp"),
+        ("bad scheme", "webhook = 'ftp://x/'", "3: a receiver is http or https, not ftp"),
         (
             "login",
             "webhook = 'https://a:b@x/'",
-            "3: a login in the address would be in every log; sign with `secret-file` instead",
+            "3: a login in the address would be in every log; use `secret-file` or `headers` instead",
         ),
         ("no address", "webhook = 'x'", "3: expected an address such as \"https://example.org/hook\""),
         (
@@ -186,6 +192,16 @@ fn invalid_rule_is_refused_with_line_and_advice() {
             "bad header",
             "webhook = 'http://x/'\nheaders = 'Title = x'",
             "4: expected a header such as \"Title: {{ vm }}\"",
+        ),
+        (
+            "template for a batch",
+            "otlp = 'http://x/'\nheaders = 'X-Vm: {{ vm }}'",
+            "4: a request has many records: write the value itself",
+        ),
+        (
+            "body of logs",
+            "otlp = 'http://x/'\nbody = 'x'",
+            "4: `body` is an option of `webhook`, and this rule has `otlp`",
         ),
         (
             "journald off",

@@ -25,14 +25,14 @@ use crate::status::cut;
 /// How long connecting to a receiver may take: name resolution, TCP, and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of a reply that are read. The body is only for people; a longer one closes the connection.
+/// Bytes of a reply that are read; a longer one closes the connection.
 const REPLY_MAX_BYTES: usize = 64 << 10;
 
 /// Bytes of a reply that an error contains.
 const REPLY_SHOWN_MAX_BYTES: usize = 200;
 
 /// The connection to one receiver, opened when it is needed.
-pub(super) struct PersistentConnection {
+pub(crate) struct PersistentConnection {
     target: Target,
     ca_file: Option<PathBuf>,
     tls: Option<Arc<ClientConfig>>,
@@ -50,12 +50,22 @@ impl Drop for Connection {
     }
 }
 
-/// A reply, with the beginning of its body as one line.
+/// A reply.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// Empty if it is longer than `REPLY_MAX_BYTES`.
+    pub(crate) body: Bytes,
+}
+
+impl Reply {
+    /// The beginning of the body as one line, for people.
+    pub(crate) fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        cut(&words.join(" "), REPLY_SHOWN_MAX_BYTES)
+    }
 }
 
 /// Why there is no reply.
@@ -74,7 +84,7 @@ impl SendError {
 }
 
 impl PersistentConnection {
-    pub(super) fn new(target: Target, ca_file: Option<PathBuf>) -> Self {
+    pub(crate) fn new(target: Target, ca_file: Option<PathBuf>) -> Self {
         Self { target, ca_file, tls: None, open: None }
     }
 
@@ -82,7 +92,7 @@ impl PersistentConnection {
     ///
     /// A kept connection may have been closed meanwhile; then the request is sent once more over a new one, which at
     /// worst repeats it.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &mut self,
         request: Request<Full<Bytes>>,
         timeout: Duration,
@@ -157,9 +167,7 @@ async fn read(reply: Response<Incoming>) -> (Reply, bool) {
     let (parts, body) = reply.into_parts();
     let body = Limited::new(body, REPLY_MAX_BYTES).collect().await.map(|body| body.to_bytes());
     let is_whole = body.is_ok();
-    let text = String::from_utf8_lossy(body.as_deref().unwrap_or_default()).into_owned();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let body = cut(&words.join(" "), REPLY_SHOWN_MAX_BYTES);
+    let body = body.unwrap_or_default();
     (Reply { status: parts.status, headers: parts.headers, body }, is_whole)
 }
 

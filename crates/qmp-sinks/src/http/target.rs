@@ -1,30 +1,30 @@
-//! The address of a webhook.
+//! The address of a receiver.
 
 use std::str::FromStr;
 
 use hyper::Uri;
 
-/// The parts of a webhook's address.
+/// The parts of a receiver's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) is_tls: bool,
+pub(crate) struct Target {
+    pub(crate) is_tls: bool,
     /// A name or an address, without brackets.
-    pub(super) host: Box<str>,
-    pub(super) port: u16,
+    pub(crate) host: Box<str>,
+    pub(crate) port: u16,
     /// The value of `Host`.
-    pub(super) host_header: Box<str>,
+    pub(crate) host_header: Box<str>,
     /// Path and query.
-    pub(super) path: Box<str>,
+    pub(crate) path: Box<str>,
 }
 
 /// Errors of parsing an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TargetError {
+pub(crate) enum TargetError {
     #[error("expected an address such as \"https://example.org/hook\"")]
     NotAnAddress,
-    #[error("a webhook is http or https, not {0}")]
+    #[error("a receiver is http or https, not {0}")]
     Scheme(Box<str>),
-    #[error("a login in the address would be in every log; sign with `secret-file` instead")]
+    #[error("a login in the address would be in every log; use `secret-file` or `headers` instead")]
     Login,
 }
 
@@ -60,7 +60,7 @@ impl FromStr for Target {
 
 impl Target {
     /// The address for people. Path and query are left out: they may be secrets, as with many chat services.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let scheme = if self.is_tls { "https" } else { "http" };
         let more = if &*self.path == "/" { "" } else { "/…" };
         format!("{scheme}://{}{more}", self.host_header)
