@@ -68,6 +68,8 @@ async fn not_this_way() -> ApiError {
 
 /// Paths, separated by commas.
 fn listed(routes: &[(&str, &str, MethodRouter<ApiState>)]) -> String {
-    let paths: Vec<&str> = routes.iter().map(|(_, path, _)| *path).collect();
+    let mut paths: Vec<&str> = routes.iter().map(|(_, path, _)| *path).collect();
+    // A path may have several methods.
+    paths.dedup();
     paths.join(", ")
 }

@@ -212,9 +212,11 @@ async fn clients_of_relays_are_counted() {
     promtool_accepts(&scrape.text);
 
     let (_, relays) = get_json(home.path(), "/v1/relays").await;
+    let connected = &relays[0]["connected"][0];
+    assert_eq!((&connected["pid"], &connected["commands"]), (&json!(std::process::id()), &json!(1)));
     let first = json!({
-        "vm": "vm1", "path": observed, "role": "observe", "clients": 1, "accepted": 1, "turned_away": 0,
-        "closed_slow": 0, "commands": 1, "refused": 1
+        "vm": "vm1", "path": observed, "role": "observe", "clients": 1, "connected": [connected], "accepted": 1,
+        "turned_away": 0, "closed_slow": 0, "commands": 1, "refused": 1
     });
     assert_eq!((&relays[0], &relays[1]["turned_away"]), (&first, &json!(1)));
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;

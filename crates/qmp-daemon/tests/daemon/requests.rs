@@ -151,7 +151,7 @@ async fn refused_client_of_a_relay_receives_the_reason() {
     let uid = rustix::process::getuid().as_raw();
     //  uids                  clients before       the reason
     let cases: [(&[u32], usize, String); 2] = [
-        (&[uid + 1], 0, "neither its user nor its group is listed".into()),
+        (&[uid + 1], 0, "neither its user nor one of its groups is listed".into()),
         (&[], RELAY_CLIENTS_MAX, format!("it has {RELAY_CLIENTS_MAX} clients already")),
     ];
     for (uids, clients, expected) in cases {
