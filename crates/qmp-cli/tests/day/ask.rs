@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use qmp_testing::wait_for;
 use serde_json::json;
 
-use crate::machine::{exec, hub, json, machine};
+use crate::machine::{attached, exec, hub, json, machine};
 use crate::support::pty::OnTerminal;
 use crate::support::{directory, qmp, run};
 
@@ -68,8 +68,8 @@ fn clients_of_a_relay_are_listed() {
     // The relay of a VM of the configuration.
     let text = format!("[[vm]]\nname = 'web2'\naddress = '{}2'\nrelay = '{}'\n", address, relay.display());
     let (_second, _) = machine_at(home.path(), &format!("{address}2"));
-    let running = hub(home.path(), &address, &text);
-    running.wait_for("web2: attached");
+    let _hub = hub(home.path(), &address, &text);
+    attached(home.path(), "web2");
     let _client = UnixStream::connect(&relay).expect("connects");
     let connected = wait_for("the client", || {
         let vm = json(home.path(), &["status", "web2"]).remove(0);

@@ -28,6 +28,13 @@ pub(crate) fn hub(home: &Path, address: &str, text: &str) -> Process {
     start_hub_with(home, address, &["--config", &config(home, text)])
 }
 
+/// Waits until the hub has attached the VM.
+pub(crate) fn attached(home: &Path, vm: &str) {
+    wait_for(&format!("{vm} to be attached"), || {
+        (run(home, &["exec", vm, "query-status"]).code == Some(0)).then_some(())
+    });
+}
+
 /// Waits until the file has so many lines.
 pub(crate) fn lines(path: &Path, count: usize) -> Vec<Value> {
     wait_for(&format!("{count} lines in {}", path.display()), || {

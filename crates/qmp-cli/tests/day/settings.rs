@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
-use crate::machine::{config, exec, hub, machine};
+use crate::machine::{attached, config, exec, hub, machine};
 use crate::support::{Process, directory, hub_address, is_installed, run};
 
 /// The example as it is shipped, but for the paths of root.
@@ -15,7 +15,7 @@ fn shipped_configuration_starts_without_a_vm() {
     let home = directory();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/hub.toml");
     let text = fs::read_to_string(shipped).expect("the example");
-    assert!(text.contains("\n[[discover]]\nprocesses = true\n"), "discovery of processes is on");
+    assert!(text.contains("\nprocesses = true\n"), "discovery of processes is on");
     let here = home.path().display().to_string();
     let text = text.replace("/var/lib/qmp-events", &here).replace("/run/qmp-events", &here);
     let config = config(home.path(), &text);
@@ -63,8 +63,8 @@ fn group_may_use_the_socket_of_the_hub_and_of_a_relay() {
         home.path().join("web2.sock").display(),
         relay.display()
     );
-    let running = hub(home.path(), &address, &text);
-    running.wait_for("web2: attached");
+    let _hub = hub(home.path(), &address, &text);
+    attached(home.path(), "web2");
     for socket in [&home.path().join("hub.sock"), &relay] {
         let found = fs::metadata(socket).expect("a socket");
         assert_eq!((found.mode() & 0o777, found.gid()), (0o660, 1), "{}", socket.display());

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::machine::{exec, hub, json, lines, machine};
+use crate::machine::{attached, exec, hub, json, lines, machine};
 use crate::support::pty::OnTerminal;
 use crate::support::{directory, qmp, run};
 
@@ -17,8 +17,8 @@ fn pattern_after_an_exclamation_mark_excludes() {
          [[rule]]\nname = 'log'\nevent = 'STOP'\nvm = ['*', '!noisy1']\nfile = '{}'\n",
         log.display()
     );
-    let running = hub(home.path(), &address, &text);
-    running.wait_for("noisy1: attached");
+    let _hub = hub(home.path(), &address, &text);
+    attached(home.path(), "noisy1");
     assert_eq!(run(home.path(), &["exec", "noisy1", "stop"]).code, Some(0));
     exec(home.path(), "stop");
     let delivered = lines(&log, 1);
