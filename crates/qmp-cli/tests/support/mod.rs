@@ -58,6 +58,7 @@ pub fn qmp<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(home: &Path, ar
 fn serves_elsewhere(arguments: &[OsString]) -> bool {
     let text: Vec<_> = arguments.iter().map(|one| one.to_string_lossy()).collect();
     let config = text.iter().position(|one| one == "--config").and_then(|at| text.get(at + 1));
+    let config = config.filter(|path| Path::new(&***path).is_file());
     let config = config.and_then(|path| std::fs::read_to_string(&**path).ok()).unwrap_or_default();
     let names_http = config.lines().any(|line| line.starts_with("http") || line.starts_with("[[http"));
     text.first().is_some_and(|one| one == "serve") && !text.iter().any(|one| one == "--http") && !names_http
