@@ -12,7 +12,7 @@ use super::evidence::Evidence;
 use super::explanation::new_explanation;
 use super::run_states::ENDED;
 use super::status::Status;
-use super::{exit, run_states};
+use super::{by_libvirt, exit, run_states};
 use crate::finding::Id;
 use crate::local_time::Moment;
 use crate::persist::persist;
@@ -166,6 +166,9 @@ fn announced_sentence(prior: &PriorState, announced: &Explanation, own: &Explana
 fn end(qemu: &str, own: &Explanation) -> String {
     let signal = own.details.get("signal").and_then(Value::as_u64).map(exit::named);
     let from = from(own);
+    if let Some(how) = by_libvirt::how(own) {
+        return format!("{qemu} was {how}");
+    }
     match own.cause {
         "host-qmp-quit" => format!("{qemu} was ended by `quit`{from}"),
         "host-qmp-system-reset" => format!("{qemu} was ended by `system_reset`{from} (`-no-reboot`)"),

@@ -17,12 +17,26 @@ pub(super) fn ended(evidence: &Evidence, detail: Option<&str>, end: Id) -> Optio
         "saved" => ("save-vm", "host", "It was saved through libvirt"),
         "migrated" => ("migration", "host", "It was migrated to another host through libvirt"),
         "from-snapshot" => ("restore-vm", "host", "It was reverted to a snapshot through libvirt"),
-        "crashed" if evidence.panic.is_none() => {
+        "crashed" if evidence.panic.is_some() => {
+            ("guest-panic", "guest", "The guest panicked, and libvirt is set to end it then")
+        }
+        "crashed" => {
             ("guest-panic", "guest", "The guest crashed, as libvirt says, and libvirt is set to end it then")
         }
         _ => return None,
     };
     let announced = evidence.shutdown.as_ref().map(|(mark, _)| mark.id);
-    let causes = announced.into_iter().chain([end]);
+    let panic = evidence.panic.as_ref().filter(|_| cause == "guest-panic").map(|(mark, _)| mark.id);
+    let causes = announced.into_iter().chain(panic).chain([end]);
     Some(new_explanation((cause, by, ENDED), clause, ", and QEMU exited", causes))
+}
+
+/// Whether libvirt's word alone explains the end: the state before belongs to the work that libvirt did.
+pub(super) fn is_complete(detail: Option<&str>) -> bool {
+    matches!(detail.and_then(ended_word), Some("saved" | "migrated" | "from-snapshot"))
+}
+
+/// How libvirt ended the QEMU, as the end of the sentence "QEMU was …"; `None` for an end that libvirt did not explain.
+pub(super) fn how(own: &Explanation) -> Option<&str> {
+    own.clause.strip_prefix("It was ").filter(|how| how.ends_with(" through libvirt"))
 }

@@ -91,7 +91,10 @@ impl Explainer {
         let for_exit = span.snapshot.process.is_some().then_some(EXIT_RECORD_MAX);
         let hold = for_command.max(for_exit);
         let announced_at = self.evidence.shutdown.as_ref().map_or(input.now, |(mark, _)| mark.now);
-        let prior = after::prior(&self.status, &self.evidence, &own, announced_at);
+        let prior = match by_libvirt::is_complete(detail) {
+            true => None,
+            false => after::prior(&self.status, &self.evidence, &own, announced_at),
+        };
         let known = (own.cause == "gone").then(|| self.status.known()).flatten();
         let wait_reason = if for_exit.is_some() { WaitReason::Exit } else { WaitReason::Record };
         let mark = Mark::of(input, None);
@@ -123,7 +126,9 @@ impl Explainer {
         self.status.forget_before_gone();
         found.has_qemu_ended = !span.open;
         let is_its = |pending: &PendingExplanation| pending.wait_reason == WaitReason::Exit;
-        let Some(index) = self.pending.iter().position(is_its) else { return };
+        let Some(index) = self.pending.iter().position(is_its) else {
+            return self.take_unheard_end(end, input, span, found);
+        };
         let mut pending = self.pending.remove(index);
         let before = pending.explanation();
         if exit::signal(end.data).is_some() && pending.guess.cause != "gone" {

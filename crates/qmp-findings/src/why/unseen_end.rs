@@ -1,7 +1,8 @@
 //! Unseen ends of QEMU, while no epoch was open: concluded from the state afterwards.
 //!
 //! Another process at the monitor shows it when the next epoch opens. If none opens, the hub records that the process
-//! of the last epoch does not exist any more, or that nothing listens at its monitor.
+//! of the last epoch does not exist any more, or that nothing listens at its monitor; or how the process ended, if the hub
+//! watched it although its events were not received, as while libvirtd is away.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::kinds::WHY_ENDED;
 use super::memory::Explainer;
 use super::run_states::{self, GONE};
-use super::{after, explanation};
+use super::{after, ending, exit, explanation};
 use crate::conclusion::Conclusions;
 use crate::epoch::{PreviousEpoch, Span};
 use crate::finding::Id;
@@ -105,8 +106,35 @@ impl Explainer {
         let until = certain_until.map(|until| until.to_string());
         own.details.insert("ended_after".to_owned(), json!(until));
         own.details.insert("ended_before".to_owned(), json!(at.to_string()));
-        let prior = after::prior(&self.status, &self.evidence, &own, now);
-        self.status.set_ended(now, after::unseen(prior.as_deref(), &own), None);
+        self.report_unseen(&own, now, found);
+    }
+
+    /// Takes the exit status of a QEMU whose events were not received when it ended.
+    pub(super) fn take_unheard_end(
+        &mut self,
+        end: &ProcessEnd<'_>,
+        input: &Observation<'_>,
+        span: &Span,
+        found: &mut Conclusions,
+    ) {
+        if span.open || self.status.is_over() {
+            return;
+        }
+        let name = span.snapshot.process.as_ref().map_or("", |process| &process.name);
+        let guess = ending::unexplained(input.id);
+        let mut own = exit::explained(&guess, name, end.data, input.id);
+        if own.cause == "exited" {
+            let code = &own.details["exit_code"];
+            own.clause = format!("QEMU exited with status {code}, while its events were not received");
+            own.summary = format!("{}.", own.clause);
+        }
+        own.causes = span.opened.into_iter().chain([input.id]).collect();
+        self.report_unseen(&own, input.now, found);
+    }
+
+    fn report_unseen(&mut self, own: &Explanation, now: Moment, found: &mut Conclusions) {
+        let prior = after::prior(&self.status, &self.evidence, own, now);
+        self.status.set_ended(now, after::unseen(prior.as_deref(), own), None);
         self.report_status(WHY_ENDED, found);
     }
 }
