@@ -43,6 +43,19 @@ impl PeerProcess {
             return None;
         }
         // The peer is connected, so its PID was not reused.
+        Self::open(pid)
+    }
+
+    /// The process of that PID which started at `start_ticks`, in clock ticks since the host booted. `None` if it has ended, if
+    /// the kernel does not report exit statuses, and if open files are scarce.
+    #[must_use]
+    pub fn of_process(pid: u32, start_ticks: u64) -> Option<Self> {
+        let process = Self::open(Pid::from_raw(pid.try_into().ok()?)?)?;
+        // Read while the descriptor is open: the PID is of this process, or was reused before.
+        (process.start_ticks() == Some(start_ticks)).then_some(process)
+    }
+
+    fn open(pid: Pid) -> Option<Self> {
         let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         exit_status(descriptor.as_fd()).ok()?;
         is_spare(descriptor.as_raw_fd(), getrlimit(Resource::Nofile).current)
@@ -73,18 +86,22 @@ impl PeerProcess {
     ///
     /// Must be called in a tokio runtime.
     pub async fn wait_for_exit(self) -> Option<ExitStatus> {
-        let status = async {
-            let mut pause = FIRST_PAUSE;
-            loop {
-                match exit_status(self.descriptor.as_fd()) {
-                    Ok(None) => sleep(pause).await,
-                    Ok(status) => break status,
-                    Err(_) => break None,
-                }
-                pause = LAST_PAUSE.min(pause * 2);
+        timeout(END_TIMEOUT, self.exit_of_running()).await.ok().flatten()
+    }
+
+    /// As [`wait_for_exit`](Self::wait_for_exit), for a process that may run on for any time.
+    ///
+    /// Must be called in a tokio runtime.
+    pub async fn exit_of_running(self) -> Option<ExitStatus> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match exit_status(self.descriptor.as_fd()) {
+                Ok(None) => sleep(pause).await,
+                Ok(status) => break status,
+                Err(_) => break None,
             }
-        };
-        timeout(END_TIMEOUT, status).await.ok().flatten()
+            pause = LAST_PAUSE.min(pause * 2);
+        }
     }
 }
 
@@ -138,6 +155,17 @@ eval(sys.argv[2])";
     async fn peer_in_same_process_is_none() {
         let (socket, _other) = UnixStream::pair().unwrap();
         assert!(PeerProcess::of_peer(&Socket::Unix(socket)).is_none());
+    }
+
+    #[test]
+    fn process_is_identified_by_its_start() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let start = ProcessStat::read(child.id()).unwrap().start_ticks;
+        assert!(PeerProcess::of_process(child.id(), start + 1).is_none());
+        assert!(PeerProcess::of_process(child.id(), start).is_some());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(PeerProcess::of_process(child.id(), start).is_none());
     }
 
     async fn ended(how: &str) -> Option<ExitStatus> {

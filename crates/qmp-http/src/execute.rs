@@ -134,7 +134,7 @@ pub(super) async fn execute(
     let (to, reply) = oneshot::channel();
     let receiver = Box::new(ReplyReceiver { to, head: api.watch_head(), audit, _in_flight: in_flight });
     let passed = ForwardedCommand { command: &command, arguments, out_of_band, descriptors: Vec::new() };
-    vm.commander.forward(passed, receiver).map_err(|error| failed(&vm, &error))?;
+    vm.forward(passed, receiver).map_err(|error| failed(&vm, &error))?;
     // The receiver is dropped without a reply only together with the connection's task.
     let gone = |_| ReleasedReply {
         result: Err(ExecuteError::Closed { reason: CloseReason::ClosedLocally }),
@@ -209,11 +209,12 @@ fn known_vms(names: &[&str]) -> String {
 
 /// libvirt would execute the command, and mark the domain as tainted.
 fn refuse_through_libvirt(vm: &FollowedVm) -> Result<(), ApiError> {
-    if !vm.is_through_libvirt() {
+    if vm.takes_commands() {
         return Ok(());
     }
     let desc = format!(
-        "{0} is followed through libvirt, which passes on events only; give the command with `virsh qemu-monitor-command {0}`",
+        "{0} is followed through libvirt, and a command would mark it as tainted; allow that with commands = true, or give the \
+         command with `virsh qemu-monitor-command {0}`",
         vm.name
     );
     Err(ApiError::new(StatusCode::CONFLICT, "VmThroughLibvirt", desc))

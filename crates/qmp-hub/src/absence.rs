@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::observer::VmStates;
 use crate::reason;
 use crate::registry::Vms;
-use crate::vm::MonitorState;
+use crate::vm::{FollowedVm, MonitorState};
 use host::{Fate, Socket};
 use qmp_journal::{Appender, Batch, Draft};
 
@@ -64,16 +64,11 @@ impl Absence {
     }
 
     async fn look(&self, vm: &UnendedVm) -> Option<Evidence> {
-        let followed = self.vms.get(&vm.vm).map(|vm| {
-            let status = vm.status();
-            socket_of(status.state, status.reason, &vm.address)
-        });
+        let followed = self.vms.get(&vm.vm).map(|vm| socket_of_vm(&vm));
         let (process, address) = (vm.process.clone(), vm.address.clone());
         let shown = move || {
             let fate = process.as_ref().map_or(Fate::Unknown, host::fate);
-            let found =
-                || address.and_then(|address| address.parse().ok()).map(|address| host::socket(&address));
-            (followed.or_else(found).unwrap_or(Socket::Unknown), fate)
+            (followed.or_else(|| host::socket_at(&address?)).unwrap_or(Socket::Unknown), fate)
         };
         let (socket, fate) = blocking(shown).await;
         judge(socket, fate, followed.is_some())
@@ -106,6 +101,18 @@ impl Evidence {
             Self::HostRestarted => "host-restarted",
             Self::ConnectionRefused => "connection-refused",
         }
+    }
+}
+
+/// The state of the socket of a VM that is followed. The process of a domain decides alone; if it is watched, its exit status
+/// is recorded when it ends.
+fn socket_of_vm(vm: &FollowedVm) -> Socket {
+    let status = vm.status();
+    match status.state {
+        MonitorState::Connecting | MonitorState::Detached if vm.is_through_libvirt() => {
+            if vm.is_process_watched() { Socket::Unknown } else { Socket::Missing }
+        }
+        state => socket_of(state, status.reason, &vm.address),
     }
 }
 

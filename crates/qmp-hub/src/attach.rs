@@ -9,7 +9,7 @@
 
 mod epoch;
 mod leave_request;
-mod exit;
+pub(crate) mod exit;
 mod failure;
 mod recorder;
 mod snapshot;
@@ -124,7 +124,9 @@ impl Attachment {
                 if answers.status.is_some() {
                     self.answered();
                 }
-                self.vm.set_uuid(answers.uuid());
+                if let Some(uuid) = answers.uuid() {
+                    self.vm.set_uuid(Some(uuid));
+                }
                 self.vm.silence.attached(answers.process.map(|process| process.pid), Instant::now());
                 self.records.attached(snapshot);
             }

@@ -5,14 +5,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use qmp_client::Follow;
+use qmp_client::{ExecuteError, Follow, PeerProcess, ReplySink};
 use qmp_host::lock;
 use qmp_journal::Appender;
 use qmp_libvirt::{MonitorEvent, Uuid};
 use qmp_wire::{DetachReason, RawEvent, Timestamp, UnixMicros};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::attach::{LeaveRequest, Recorder, committed};
+use crate::attach::{LeaveRequest, Recorder, committed, exit};
+use crate::relay::REPLY_JOURNAL_MAX;
 use crate::vm::FollowedVm;
 
 /// Records one domain.
@@ -20,11 +21,29 @@ pub(crate) struct DomainRecorder {
     pub(crate) vm: Arc<FollowedVm>,
     state: Mutex<DomainState>,
     appender: Appender,
+    /// Whether findings are recorded, and how the domain's process ended.
+    records_findings: bool,
     uuid: Uuid,
     /// The journal had no room.
     overrun: Notify,
     /// Takes the UUIDs of domains whose state has to be queried again.
     reopen: mpsc::UnboundedSender<Uuid>,
+}
+
+/// A VM whose process a task waits for.
+struct Watched<'a>(&'a FollowedVm);
+
+impl<'a> Watched<'a> {
+    fn new(vm: &'a FollowedVm) -> Self {
+        vm.set_process_watched(true);
+        Self(vm)
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.0.set_process_watched(false);
+    }
 }
 
 struct DomainState {
@@ -36,10 +55,15 @@ struct DomainState {
 }
 
 impl DomainRecorder {
-    pub(crate) fn new(recorder: Recorder, uuid: Uuid, reopen: mpsc::UnboundedSender<Uuid>) -> Self {
+    pub(crate) fn new(
+        recorder: Recorder,
+        records_findings: bool,
+        uuid: Uuid,
+        reopen: mpsc::UnboundedSender<Uuid>,
+    ) -> Self {
         let (vm, appender) = (Arc::clone(recorder.vm()), recorder.appender().clone());
         let state = Mutex::new(DomainState { recorder, is_left: false, read_until: None });
-        Self { vm, state, appender, uuid, overrun: Notify::new(), reopen }
+        Self { vm, state, appender, records_findings, uuid, overrun: Notify::new(), reopen }
     }
 
     /// Opens an epoch.
@@ -60,11 +84,45 @@ impl DomainRecorder {
         });
     }
 
-    /// Closes the epoch, in which no event is missing up to `certain_until`; without it, up to now.
+    /// Closes the epoch, in which no event is missing up to `certain_until` and its newest record; without it, up to now.
     pub(crate) fn detached(&self, reason: &DetachReason, detail: &str, certain_until: Option<UnixMicros>) {
         self.record(|recorder| {
-            recorder.detached(reason, detail, certain_until.unwrap_or_else(|| recorder.now()));
+            let certain_until = certain_until.unwrap_or_else(|| recorder.now());
+            recorder.detached(reason, detail, certain_until.max(recorder.newest_record()));
         });
+    }
+
+    /// Releases the reply to a command once the events before it are committed, or after [`REPLY_JOURNAL_MAX`].
+    pub(crate) fn reply(&self, sink: Box<dyn ReplySink>, result: Result<Box<str>, ExecuteError>) {
+        let waits_for_room = self.lock().recorder.waits_for_room();
+        match self.vm.tap.lock().last {
+            None => sink.deliver(result),
+            Some(_) if waits_for_room => sink.deliver_early(result),
+            Some(ticket) => {
+                let appender = self.appender.clone();
+                tokio::spawn(async move {
+                    match tokio::time::timeout(REPLY_JOURNAL_MAX, appender.committed(ticket)).await {
+                        Ok(Ok(_)) => sink.deliver(result),
+                        // The domain has executed the command, and the client must get the result.
+                        Ok(Err(_)) | Err(_) => sink.deliver_early(result),
+                    }
+                });
+            }
+        }
+    }
+
+    /// Records how the process of the domain ended, as soon as that is known. With `awaits_end`, it may run on for any time.
+    pub(crate) async fn record_exit(self: Arc<Self>, process: PeerProcess, awaits_end: bool) {
+        if !self.records_findings {
+            return;
+        }
+        let pid = process.pid();
+        let _watched = awaits_end.then(|| Watched::new(&self.vm));
+        let status = if awaits_end { process.exit_of_running().await } else { process.wait_for_exit().await };
+        if let Some(status) = status {
+            let clock = self.lock().recorder.clock();
+            exit::append(pid, status, &self.vm.name, &self.appender, clock).await;
+        }
     }
 
     /// The follower stops reading: from here on events may be missing.

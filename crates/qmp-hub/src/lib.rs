@@ -19,6 +19,7 @@ mod role;
 mod commands;
 mod silence;
 pub mod relay;
+mod domain_commands;
 mod vm;
 mod observer;
 mod silence_watch;

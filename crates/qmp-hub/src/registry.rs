@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::attach::{Attachment, LeaveRequest, Recorder};
+use crate::domain_commands::DomainCommander;
 use crate::domain_recorder::DomainRecorder;
 use crate::environment::Environment;
 use crate::limits::STOP_COMMIT_MAX;
@@ -59,7 +60,7 @@ struct Inner {
 pub(crate) struct PreparedVm {
     registry: VmRegistry,
     reserved: ReservedName,
-    vm: Arc<FollowedVm>,
+    pub(crate) vm: Arc<FollowedVm>,
     follow: Box<Follow>,
     listening: ListeningSockets,
 }
@@ -355,11 +356,13 @@ impl PreparedVm {
         self,
         uuid: Uuid,
         reopen: mpsc::UnboundedSender<Uuid>,
+        commands: Option<DomainCommander>,
     ) -> Result<Arc<DomainRecorder>, VmRegistryError> {
-        self.vm.set_through_libvirt();
+        self.vm.set_through_libvirt(commands);
         let inner = &self.registry.0;
         let recorder = Recorder::new(Arc::clone(&self.vm), inner.appender.clone(), inner.environment.clock);
-        let recorder = Arc::new(DomainRecorder::new(recorder, uuid, reopen));
+        let recorder = DomainRecorder::new(recorder, inner.records_findings, uuid, reopen);
+        let recorder = Arc::new(recorder);
         let run = Arc::clone(&recorder);
         // The follower is never polled: its queue refuses commands, as for a VM that is not attached.
         self.start(|_, follow, leave| run.run(leave, follow))?;

@@ -5,13 +5,14 @@ mod name;
 mod origin;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use qmp_client::{Address, Commander};
+use qmp_client::{Address, Commander, ExecuteError, ForwardedCommand, ReplySink};
 use qmp_host::lock;
 use qmp_wire::UnixMicros;
 
 use crate::commands::CommandsInFlight;
+use crate::domain_commands::DomainCommander;
 use crate::in_use::NoGreetingCause;
 use crate::relay::{RelayedVm, Tap};
 use crate::silence::SilenceDetector;
@@ -39,10 +40,18 @@ pub struct FollowedVm {
     /// Commands of clients that have no reply yet.
     pub commands: Arc<CommandsInFlight>,
     left_out: AtomicBool,
-    through_libvirt: AtomicBool,
+    /// Set if its events come through libvirt.
+    libvirt: OnceLock<LibvirtLink>,
+    process_watched: AtomicBool,
     /// Its UUID, from the last attachment.
     uuid: Mutex<Option<Box<str>>>,
     status: Mutex<VmStatus>,
+}
+
+/// How a VM is followed through libvirt.
+#[derive(Debug)]
+struct LibvirtLink {
+    commands: Option<DomainCommander>,
 }
 
 /// The status of a VM.
@@ -106,7 +115,8 @@ impl FollowedVm {
             silence: SilenceDetector::default(),
             commands: Arc::default(),
             left_out: AtomicBool::default(),
-            through_libvirt: AtomicBool::default(),
+            libvirt: OnceLock::new(),
+            process_watched: AtomicBool::default(),
             uuid: Mutex::default(),
             status,
         }
@@ -171,15 +181,49 @@ impl FollowedVm {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// Sets that its events come through libvirt.
-    pub(crate) fn set_through_libvirt(&self) {
-        self.through_libvirt.store(true, Ordering::Relaxed);
+    /// Sets that its events come through libvirt, and `commands` go there, if the configuration allows commands.
+    pub(crate) fn set_through_libvirt(&self, commands: Option<DomainCommander>) {
+        // It is set once, before the VM is added.
+        let _ = self.libvirt.set(LibvirtLink { commands });
     }
 
-    /// Whether its events come through libvirt, so that it gets no commands.
+    /// Whether its events come through libvirt.
     #[must_use]
     pub fn is_through_libvirt(&self) -> bool {
-        self.through_libvirt.load(Ordering::Relaxed)
+        self.libvirt.get().is_some()
+    }
+
+    /// Whether clients may give it commands: a domain gets commands only if the configuration allows them.
+    #[must_use]
+    pub fn takes_commands(&self) -> bool {
+        self.libvirt.get().is_none_or(|link| link.commands.is_some())
+    }
+
+    /// Forwards a command for a client; `sink` receives the reply when the events before it are recorded.
+    ///
+    /// # Errors
+    ///
+    /// As [`Commander::forward`]: the command was not queued, and `sink` is dropped.
+    pub fn forward(
+        &self,
+        command: ForwardedCommand<'_>,
+        sink: Box<dyn ReplySink>,
+    ) -> Result<(), ExecuteError> {
+        match self.libvirt.get() {
+            None => self.commander.forward(command, sink),
+            Some(LibvirtLink { commands: Some(commands) }) => commands.forward(command, sink),
+            Some(LibvirtLink { commands: None }) => Err(ExecuteError::NotAttached),
+        }
+    }
+
+    /// Sets whether a task waits for the end of its process.
+    pub(crate) fn set_process_watched(&self, is_watched: bool) {
+        self.process_watched.store(is_watched, Ordering::Relaxed);
+    }
+
+    /// Whether a task waits for the end of its process.
+    pub(crate) fn is_process_watched(&self) -> bool {
+        self.process_watched.load(Ordering::Relaxed)
     }
 
     /// Sets the UUID that the VM reported.

@@ -116,6 +116,11 @@ impl Procedure {
 }
 
 impl Call {
+    /// Whether QEMU executes it, which may take any time.
+    pub(crate) fn is_command(&self) -> bool {
+        matches!(self, Self::MonitorCommand { .. })
+    }
+
     pub(crate) fn procedure(&self) -> Procedure {
         let remote = |number, reply| Procedure { program: Program::Remote, number, reply };
         let qemu = |number, reply| Procedure { program: Program::Qemu, number, reply };

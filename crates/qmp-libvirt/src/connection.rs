@@ -17,8 +17,11 @@ use crate::xdr::XdrError;
 /// Most calls without a reply: libvirtd takes 5 from a client, and a ping counts.
 pub(crate) const CALLS_MAX: usize = 4;
 
-/// How long a call may go without a reply. A daemon that starts for the first time probes QEMU before it replies, and a
-/// command waits up to 30 s for another job of its domain.
+/// Most commands for QEMU among them. A QEMU that hangs never replies, and other calls must go on.
+pub(crate) const COMMANDS_MAX: usize = 2;
+
+/// How long a call may go without a reply, except a command for QEMU. A daemon that starts for the first time probes QEMU before
+/// it replies.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Errors that end a connection.
@@ -73,6 +76,7 @@ pub(crate) struct Connection {
     keep_alive: KeepAlive,
     last_serial: u32,
     waiting: VecDeque<(CallId, Call)>,
+    waiting_commands: VecDeque<(CallId, Call)>,
     in_flight: BTreeMap<CallId, InFlight>,
     failed: Option<ConnectionError>,
 }
@@ -80,7 +84,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct InFlight {
     procedure: Procedure,
-    deadline: Instant,
+    /// `None` for a command for QEMU, which may take any time.
+    deadline: Option<Instant>,
 }
 
 impl Connection {
@@ -93,6 +98,7 @@ impl Connection {
             keep_alive: KeepAlive::new(now),
             last_serial: 0,
             waiting: VecDeque::new(),
+            waiting_commands: VecDeque::new(),
             in_flight: BTreeMap::new(),
             failed: None,
         }
@@ -102,7 +108,8 @@ impl Connection {
     pub(crate) fn call(&mut self, call: Call, now: Instant) -> CallId {
         self.last_serial = self.last_serial.checked_add(1).unwrap_or(1);
         let id = CallId(self.last_serial);
-        self.waiting.push_back((id, call));
+        let waiting = if call.is_command() { &mut self.waiting_commands } else { &mut self.waiting };
+        waiting.push_back((id, call));
         self.send_waiting(now);
         id
     }
@@ -123,7 +130,7 @@ impl Connection {
 
     /// Handles the passing of time; call it when [`poll_timeout`](Self::poll_timeout) is reached.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        if self.in_flight.values().any(|call| now >= call.deadline) {
+        if self.in_flight.values().filter_map(|call| call.deadline).any(|deadline| now >= deadline) {
             return Err(self.fail(ConnectionError::NoReply));
         }
         match self.keep_alive.check(now) {
@@ -140,7 +147,7 @@ impl Connection {
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     pub(crate) fn poll_timeout(&self) -> Instant {
-        let calls = self.in_flight.values().map(|call| call.deadline);
+        let calls = self.in_flight.values().filter_map(|call| call.deadline);
         calls.fold(self.keep_alive.deadline(), Instant::min)
     }
 
@@ -179,6 +186,11 @@ impl Connection {
         self.pong_waits &= !self.output.is_empty();
     }
 
+    /// Returns when the daemon last sent anything.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.keep_alive.heard_at()
+    }
+
     /// Returns the bytes of memory that grow with what the daemon sends.
     pub(crate) fn held_bytes(&self) -> usize {
         self.reader.held_bytes() + self.output.capacity()
@@ -186,12 +198,18 @@ impl Connection {
 
     fn send_waiting(&mut self, now: Instant) {
         while self.in_flight.len() < CALLS_MAX {
-            let Some((id, call)) = self.waiting.pop_front() else { return };
+            let Some((id, call)) = self.waiting.pop_front().or_else(|| self.next_command()) else { return };
             let procedure = call.procedure();
             let header = Header::new(procedure.program, procedure.number, FrameType::Call, id.0);
             append_frame(&mut self.output, header, &call.payload());
-            self.in_flight.insert(id, InFlight { procedure, deadline: now + CALL_TIMEOUT });
+            let deadline = (!call.is_command()).then_some(now + CALL_TIMEOUT);
+            self.in_flight.insert(id, InFlight { procedure, deadline });
         }
+    }
+
+    fn next_command(&mut self) -> Option<(CallId, Call)> {
+        let commands = self.in_flight.values().filter(|call| call.deadline.is_none()).count();
+        if commands < COMMANDS_MAX { self.waiting_commands.pop_front() } else { None }
     }
 
     fn fail(&mut self, error: ConnectionError) -> ConnectionError {

@@ -101,6 +101,12 @@ impl FollowSocket {
         &self.info
     }
 
+    /// Returns when the daemon last sent anything.
+    #[must_use]
+    pub fn heard_at(&self) -> Instant {
+        self.follow.heard_at()
+    }
+
     /// Waits for the next item. A call that is dropped loses nothing.
     ///
     /// # Errors

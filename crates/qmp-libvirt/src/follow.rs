@@ -128,6 +128,12 @@ impl Follow {
         self.session.connection_mut().call(Call::Close, now);
     }
 
+    /// Returns when the daemon last sent anything.
+    #[must_use]
+    pub fn heard_at(&self) -> Instant {
+        self.session.connection().heard_at()
+    }
+
     /// Returns the bytes of memory that grow with what the daemon sends, without the events that wait for a state.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

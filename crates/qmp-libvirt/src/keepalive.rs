@@ -41,6 +41,10 @@ impl KeepAlive {
         self.heard_at = now;
     }
 
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
     /// Returns what to do now; a ping counts as sent.
     pub(crate) fn check(&mut self, now: Instant) -> Demand {
         if now >= self.heard_at + SILENCE_TIMEOUT {

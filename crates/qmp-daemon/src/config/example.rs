@@ -49,7 +49,7 @@ const BLOCKS: [Block; 16] = [
     ),
     (&discover::RULE, "[[discover]]", &[("directory", "")]),
     (&discover::RULE, "[[discover]]", &[("layout", ""), ("root", "")]),
-    (&discover::RULE, "[[discover]]", &[("libvirt", "")]),
+    (&discover::RULE, "[[discover]]", &[("libvirt", ""), ("commands", "")]),
     (&discover::RULE, "[[discover]]", &[("processes", "")]),
     (&discover::RULE, "[[discover]]", &[("listen", ""), ("mode", "")]),
     (

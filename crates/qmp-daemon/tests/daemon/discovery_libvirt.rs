@@ -1,5 +1,6 @@
 //! Domains that are followed through libvirt, by a scripted daemon.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use crate::support::client::{execute, get_json};
@@ -7,7 +8,7 @@ use crate::support::{Watcher, config, fill, short};
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::discovery::{DiscoveryRule, Source};
 use qmp_journal::Globs;
-use qmp_testing::{LibvirtDaemon, LibvirtDomain, LibvirtSocket, poll_until};
+use qmp_testing::{LibvirtDaemon, LibvirtDomain, LibvirtSocket, Monitor, QEMU, REMOTE, poll_until};
 use qmp_wire::{Body, DetachReason, Record};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -25,12 +26,21 @@ struct Host {
 
 impl Host {
     async fn start(change: impl FnOnce(&mut DaemonConfig, &mut DiscoveryRule)) -> Self {
+        Self::start_with(Vec::new(), change).await
+    }
+
+    /// As [`start`](Self::start), with more rules.
+    async fn start_with(
+        mut rules: Vec<DiscoveryRule>,
+        change: impl FnOnce(&mut DaemonConfig, &mut DiscoveryRule),
+    ) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let daemon = format!("unix:{}", home.path().join("libvirt-sock").display());
         let mut rule = DiscoveryRule::new(Source::Libvirt(daemon.parse().expect("a source")));
         let mut config = config(home.path(), &[]);
         change(&mut config, &mut rule);
-        config.discover = vec![rule];
+        rules.push(rule);
+        config.discover = rules;
         let hub = Daemon::start(config).await.expect("starts");
         let journal = Watcher::new(&hub);
         Self { home, hub, journal }
@@ -182,6 +192,67 @@ async fn command_is_refused_with_the_way_out() {
     assert_eq!(status, 409, "{body}");
     assert!(body.to_string().contains("virsh qemu-monitor-command web1"), "{body}");
     host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn command_passes_through_libvirt_if_the_rule_allows_it() {
+    let mut host = Host::start(|_, rule| rule.commands = true).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    host.journal.next().await;
+    let command = r#"{"execute": "stop", "arguments": {}}"#;
+    let (status, body) = execute(host.home.path(), "web1", command).await;
+    assert_eq!((status, &body["return"]), (200, &json!({})), "{body}");
+    let record = host.journal.next().await;
+    let Body::Finding { finding, summary, .. } = &record.body else { panic!("{record:?}") };
+    assert!(finding == "command" && summary.contains("stop"), "{summary}");
+
+    // libvirt refuses, as without the permission domain.write.
+    libvirt.with(|daemon| {
+        daemon.refusals.insert((QEMU, 1), (88, "access denied".to_owned()));
+    });
+    let (status, body) = execute(host.home.path(), "web1", r#"{"execute": "query-status"}"#).await;
+    assert_eq!((status, &body["error"]["class"]), (200, &json!("LibvirtError")), "{body}");
+
+    // The reply is lost together with libvirtd.
+    libvirt.with(|daemon| {
+        daemon.refusals.clear();
+        daemon.unanswered.push((QEMU, 1));
+    });
+    let path = host.home.path().to_owned();
+    let waiting = tokio::spawn(async move { execute(&path, "web1", r#"{"execute": "query-status"}"#).await });
+    poll_until("the command", async || libvirt.with(|daemon| daemon.unreplied_calls() > 0).then_some(()))
+        .await;
+    drop(libvirt);
+    let (status, body) = waiting.await.expect("no panic");
+    assert_eq!((status, &body["error"]["class"]), (503, &json!("VmGone")), "{body}");
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn domain_is_left_to_its_own_monitor_before_that_is_attached() {
+    let mut processes = DiscoveryRule::new(Source::Processes);
+    processes.only = Globs::parse(["claimed-*"]).expect("globs");
+    let mut host = Host::start_with(vec![processes], |_, _| {}).await;
+    // A process with the command line of a QEMU, whose monitor does not listen yet.
+    let monitor = format!("unix:{}/claimed.sock,server=on", host.home.path().display());
+    let uuid = "01010101-0101-0101-0101-010101010101";
+    let mut qemu = std::process::Command::new("sh")
+        .arg0("qemu-kvm")
+        .args(["-c", "read line", "sh", "-name", "claimed-1", "-uuid", uuid, "-qmp", &monitor])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("starts");
+    host.vms(&[("claimed-1", "connecting")]).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    let asked = |daemon: &mut LibvirtDaemon| daemon.calls().contains(&(REMOTE, 212)).then_some(());
+    poll_until("the domain's state", async || libvirt.with(asked)).await;
+    host.vms(&[("claimed-1", "connecting")]).await;
+    let monitor = Monitor::bind(host.home.path(), "claimed");
+    let _session = monitor.accept().await;
+    assert_eq!(host.journal.take(1).await, ["claimed-1 1.0 attached"]);
+    host.hub.stop().await.expect("stops");
+    drop(qemu.stdin.take());
+    qemu.wait().expect("ends");
 }
 
 #[tokio::test]

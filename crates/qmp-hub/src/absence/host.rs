@@ -8,6 +8,9 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::in_use::is_listened_at;
 
+/// What the address of a domain begins with that was followed through libvirt.
+const LIBVIRT_ADDRESS: &str = "libvirt:";
+
 /// The socket of a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Socket {
@@ -29,8 +32,16 @@ pub(super) enum Fate {
     Unknown,
 }
 
+/// The socket at an address as a snapshot has it, of a VM that is not followed. A domain has none here.
+pub(super) fn socket_at(address: &str) -> Option<Socket> {
+    if address.starts_with(LIBVIRT_ADDRESS) {
+        return Some(Socket::Missing);
+    }
+    address.parse().ok().map(|address| socket(&address))
+}
+
 /// The socket of a monitor that is not followed: it is inspected without a connection.
-pub(super) fn socket(address: &Address) -> Socket {
+fn socket(address: &Address) -> Socket {
     match address {
         // The VM dialled in, to a socket of the hub.
         Address::Unix { listen: true, .. } | Address::Tcp { listen: true, .. } | Address::Fd { .. } => {

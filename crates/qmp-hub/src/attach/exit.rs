@@ -1,6 +1,7 @@
 //! How a VM's process ended, as a record.
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use qmp_client::PeerProcess;
 use qmp_findings::{PROCESS_ENDED, assert_listed};
@@ -13,9 +14,15 @@ use crate::vm::VmName;
 
 /// Waits for the end of the process and appends its exit status to the records of the VM. If the system does not report
 /// it, there is no record.
-pub(crate) async fn record(process: PeerProcess, vm: VmName, appender: Appender, clock: Clock) {
+pub(super) async fn record(process: PeerProcess, vm: VmName, appender: Appender, clock: Clock) {
     let pid = process.pid();
-    let Some(status) = process.wait_for_exit().await else { return };
+    if let Some(status) = process.wait_for_exit().await {
+        append(pid, status, &vm, &appender, clock).await;
+    }
+}
+
+/// Appends the exit status of a process to the records of its VM.
+pub(crate) async fn append(pid: i32, status: ExitStatus, vm: &VmName, appender: &Appender, clock: Clock) {
     let (summary, data) = match (status.code(), status.signal()) {
         (_, Some(signal)) => {
             let data = json!({"pid": pid, "signal": signal, "core_dumped": status.core_dumped()});

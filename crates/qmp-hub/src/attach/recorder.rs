@@ -43,9 +43,18 @@ impl Recorder {
         &self.appender
     }
 
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// The moment up to which an epoch is certain that is closed now.
     pub(crate) fn now(&self) -> UnixMicros {
         self.clock.now()
+    }
+
+    /// When the newest record of the epoch was received.
+    pub(crate) fn newest_record(&self) -> UnixMicros {
+        self.epoch.newest_record()
     }
 
     /// Whether the record that closes or opens an epoch waits for room.

@@ -141,8 +141,9 @@ async fn register(
         None => "vm".to_owned(),
     });
     let identity = (text.clone(), caller.uuid.clone());
-    let parts =
-        Parts { name: text, stem: pid.map(|pid| pid.to_string()).unwrap_or_default(), ..Parts::default() };
+    let stem = pid.map(|pid| pid.to_string()).unwrap_or_default();
+    let uuid = caller.uuid.clone().unwrap_or_default();
+    let parts = Parts { name: text, stem, uuid, ..Parts::default() };
     if keeper.is_excluded(&parts) {
         return;
     }
@@ -189,7 +190,7 @@ async fn add(
     for name in naming::candidates(&text) {
         let relays = keeper.rule.relays_of(&name);
         let (follow, callers) = keeper.registry.follow_incoming(address.clone());
-        match keeper.add_followed(&name, follow, relays).await {
+        match keeper.add_followed(&name, follow, relays, &parts.uuid).await {
             Ok(()) => {
                 tracing::info!(vm = %name, "dialled in");
                 return Some((name, callers));

@@ -13,6 +13,7 @@ use super::claims::{Claims, Endpoint};
 use super::naming;
 use super::rule::DiscoveryRule;
 use super::vm_source::{DISCOVERED_MAX, DiscoveredVm, VmSource};
+use crate::domain_commands::DomainCommander;
 use crate::domain_recorder::DomainRecorder;
 use crate::layout::Parts;
 use crate::registry::{VmRegistry, VmRegistryError};
@@ -218,20 +219,26 @@ impl RuleKeeper {
     /// Adds a VM to the registry.
     async fn add(&mut self, vm: &DiscoveredVm, name: &VmName, monitor: usize) -> Result<(), VmRegistryError> {
         let address = vm.monitors[monitor].clone();
-        self.add_followed(name, self.registry.follow(address), self.rule.relays_of(name)).await?;
+        let relays = self.rule.relays_of(name);
+        self.add_followed(name, self.registry.follow(address), relays, &vm.parts.uuid).await?;
         tracing::info!(vm = %name, "found {} by {}", vm.monitors[monitor], self.origin());
         Ok(())
     }
 
-    /// Adds a VM by the settings of the rule.
+    /// Adds a VM by the settings of the rule; `uuid` is empty if it is not known yet.
     pub(super) async fn add_followed(
         &self,
         name: &VmName,
         follow: Box<Follow>,
         relays: Vec<RelayConfig>,
+        uuid: &str,
     ) -> Result<(), VmRegistryError> {
         let silent_after = self.silent_after.get();
-        self.registry.add_followed(name.clone(), follow, relays, self.origin(), silent_after).await
+        let prepared =
+            self.registry.prepare(name.clone(), follow, relays, self.origin(), silent_after).await?;
+        // Through libvirt, a domain of that UUID is not followed from here on.
+        prepared.vm.set_uuid(Some(uuid).filter(|uuid| !uuid.is_empty()));
+        prepared.launch()
     }
 
     /// Adds the VM of a domain that is followed through libvirt at this socket.
@@ -241,10 +248,11 @@ impl RuleKeeper {
         address: Address,
         uuid: Uuid,
         reopen: mpsc::UnboundedSender<Uuid>,
+        commands: Option<DomainCommander>,
     ) -> Result<Arc<DomainRecorder>, VmRegistryError> {
         let follow = self.registry.follow(address);
         let prepared = self.registry.prepare(name.clone(), follow, Vec::new(), self.origin(), None).await?;
-        prepared.launch_domain(uuid, reopen)
+        prepared.launch_domain(uuid, reopen, commands)
     }
 
     pub(super) fn origin(&self) -> VmOrigin {

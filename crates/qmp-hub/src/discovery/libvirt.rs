@@ -7,17 +7,18 @@
 //! monitor is followed under its UUID is left to that monitor.
 
 mod snapshot;
+mod followed_domain;
+mod replies;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_client::Address;
+use qmp_client::{Address, ExecuteError, ReplySink};
 use qmp_findings::LIBVIRT_DETAIL;
 use qmp_libvirt::{
-    Attachment, ConnectionError, Domain, EndReason, FollowItem, FollowSocket, SILENCE_TIMEOUT, SessionError,
-    Source, Uuid,
+    Attachment, Domain, EndReason, FollowItem, FollowSocket, RemoteError, SessionError, Source, Uuid,
 };
 use qmp_wire::{DetachReason, UnixMicros};
 use tokio::sync::{mpsc, watch};
@@ -26,10 +27,13 @@ use tokio::time::Instant;
 use super::keeper::RuleKeeper;
 use super::naming;
 use super::vm_source::DISCOVERED_MAX;
+use crate::domain_commands::{DOMAIN_COMMANDS_MAX, DomainCommand, DomainCommander};
 use crate::domain_recorder::DomainRecorder;
 use crate::layout::Parts;
 use crate::registry::VmRegistryError;
-use crate::vm::{MonitorState, VmName};
+use crate::vm::{FollowedVm, MonitorState, VmName};
+use followed_domain::{DomainProcess, FollowedDomain};
+use replies::Replies;
 use snapshot::{ProcessText, snapshot};
 
 /// The first pause after a session ended or could not be opened. A daemon that restarts needs some of them.
@@ -44,7 +48,14 @@ const COMPARE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the first session waits for monitors that the configuration names, whose UUIDs decide what libvirt is left.
 const NAMED_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a domain has in the status while libvirtd cannot read its monitor.
+/// How long libvirtd may take to pass an event on, so that events of this time before its last message may be missing when it ends.
+/// 2 s were observed, while it destroys the domain.
+const PASSING_MAX: Duration = Duration::from_secs(2);
+
+/// What a domain has in the status while libvirtd has no connection to its monitor.
+const OCCUPIED: &str = "libvirt has not connected the VM's monitor; another client may hold it";
+
+/// What a domain has in the status after libvirtd lost its monitor.
 const UNREADABLE: &str = "libvirt can no longer read the VM's monitor; restart libvirtd";
 
 /// The domains of a daemon.
@@ -53,38 +64,42 @@ struct Domains {
     keeper: RuleKeeper,
     by_uuid: HashMap<Uuid, FollowedDomain>,
     reopen: mpsc::UnboundedSender<Uuid>,
+    /// Takes the commands of clients; `None` if the rule does not allow commands.
+    commands: Option<mpsc::Sender<DomainCommand>>,
 }
 
-/// A domain that ran while the hub did.
-struct FollowedDomain {
-    domain: Domain,
-    /// A run is known in this session.
-    is_running: bool,
-    /// `None` if the domain is left to its own monitor, or its name is not free.
-    recorder: Option<Arc<DomainRecorder>>,
-    /// The process of the last epoch.
-    process: Option<ProcessText>,
+/// What other tasks ask of the follower.
+struct Requests {
+    reopened: mpsc::UnboundedReceiver<Uuid>,
+    commands: mpsc::Receiver<DomainCommand>,
+    replies: Replies,
+    stop: watch::Receiver<bool>,
 }
 
 /// Follows the domains until the end of the hub or of the rule.
 ///
 /// Once `stop` is true, it ends the connection as libvirtd demands; otherwise libvirtd would log an error.
-pub(super) async fn serve(source: Source, keeper: RuleKeeper, mut stop: watch::Receiver<bool>) {
-    let (reopen, mut reopened) = mpsc::unbounded_channel();
-    let mut domains = Domains { source, keeper, by_uuid: HashMap::new(), reopen };
+pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Receiver<bool>) {
+    let (reopen, reopened) = mpsc::unbounded_channel();
+    let (sender, commands) = mpsc::channel(DOMAIN_COMMANDS_MAX);
+    let sender = keeper.rule.commands.then_some(sender);
+    let mut domains = Domains { source, keeper, by_uuid: HashMap::new(), reopen, commands: sender };
+    let mut requests = Requests { reopened, commands, replies: Replies::default(), stop };
     domains.wait_for_named().await;
     let mut pause = RETRY_FIRST;
     loop {
         let directory = user_directory();
         let connected = tokio::select! {
-            () = stopped(&mut stop) => return,
+            () = stopped(&mut requests.stop) => return,
             connected = FollowSocket::connect(&domains.source, &directory) => connected,
         };
         match connected {
             Ok(follow) => {
                 pause = RETRY_FIRST;
-                match domains.follow(follow, &mut reopened, &mut stop).await {
-                    Some(error) => domains.lose(&error),
+                let ended = domains.follow(follow, &mut requests).await;
+                requests.replies.lose();
+                match ended {
+                    Some((error, heard_ago)) => domains.lose(&error, heard_ago),
                     None => return,
                 }
             }
@@ -93,9 +108,14 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, mut stop: watch::R
                 pause = RETRY_MAX.min(pause * 2);
             }
         }
-        tokio::select! {
-            () = stopped(&mut stop) => return,
-            () = tokio::time::sleep(pause) => {}
+        let pause = tokio::time::sleep(pause);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = stopped(&mut requests.stop) => return,
+                Some(command) = requests.commands.recv() => command.sink.deliver(Err(ExecuteError::NotAttached)),
+                () = &mut pause => break,
+            }
         }
     }
 }
@@ -115,13 +135,12 @@ fn user_directory() -> PathBuf {
 }
 
 impl Domains {
-    /// Follows one session, and returns what ended it; `None` if that is `stop`.
+    /// Follows one session. Returns what ended it, and how long before libvirtd was last heard; `None` if that is `stop`.
     async fn follow(
         &mut self,
         mut follow: FollowSocket,
-        reopened: &mut mpsc::UnboundedReceiver<Uuid>,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Option<SessionError> {
+        Requests { reopened, commands, replies, stop }: &mut Requests,
+    ) -> Option<(SessionError, Duration)> {
         tracing::info!(
             socket = %follow.socket().display(),
             version = follow.info().version.map(|version| version.to_string()),
@@ -137,14 +156,20 @@ impl Domains {
                     return None;
                 }
                 Some(uuid) = reopened.recv() => follow.reopen(uuid),
+                Some(command) = commands.recv() => replies.execute(command, &mut follow),
                 _ = compare.tick() => {
                     for uuid in self.compare(&follow).await {
                         follow.reopen(uuid);
                     }
                 }
                 item = follow.next() => match item {
+                    Ok(FollowItem::Reply { call, result }) => {
+                        if let Some((uuid, sink)) = replies.take(call) {
+                            self.reply(uuid, sink, result);
+                        }
+                    }
                     Ok(item) => self.take(item, &mut follow).await,
-                    Err(error) => return Some(error),
+                    Err(error) => return Some((error, follow.heard_at().elapsed())),
                 },
             }
         }
@@ -154,11 +179,8 @@ impl Domains {
         match item {
             FollowItem::Running(domain) => self.run(domain, follow).await,
             FollowItem::Listed => self.look_up_the_others(follow),
-            FollowItem::Unreadable(domain) => {
-                if let Some(recorder) = self.recorder(domain.uuid) {
-                    recorder.failed(UNREADABLE);
-                }
-            }
+            FollowItem::Occupied(domain) => self.fail(domain.uuid, OCCUPIED),
+            FollowItem::Unreadable(domain) => self.fail(domain.uuid, UNREADABLE),
             FollowItem::Attached(attachment) => self.attach(&attachment, follow),
             FollowItem::Event { uuid, event } => {
                 if let Some(recorder) = self.recorder(uuid) {
@@ -179,26 +201,25 @@ impl Domains {
     /// A domain runs: adds its VM, if it is new.
     async fn run(&mut self, domain: Domain, follow: &FollowSocket) {
         let uuid = domain.uuid;
-        let known = self.by_uuid.remove(&uuid);
-        if known.is_none() && self.by_uuid.len() >= DISCOVERED_MAX {
+        if !self.by_uuid.contains_key(&uuid) && self.by_uuid.len() >= DISCOVERED_MAX {
             let text = format!("more than {DISCOVERED_MAX} domains; the others are not followed");
             return self.keeper.say_once("", &text);
         }
-        let (process, recorder) = known.map_or((None, None), |known| (known.process, known.recorder));
-        let recorder = match recorder {
-            Some(recorder) => Some(recorder),
-            None => self.add(&domain, follow).await,
-        };
-        self.by_uuid.insert(uuid, FollowedDomain { domain, is_running: true, recorder, process });
+        let mut known = self.by_uuid.remove(&uuid).unwrap_or_else(|| FollowedDomain::new(domain.clone()));
+        if known.recorder.is_none() {
+            known.recorder = self.add(&domain, follow).await;
+        }
+        (known.domain, known.is_running) = (domain, true);
+        self.by_uuid.insert(uuid, known);
     }
 
     fn attach(&mut self, attachment: &Attachment, follow: &FollowSocket) {
         let Some(known) = self.by_uuid.get_mut(&attachment.domain.uuid) else { return };
         let Some(recorder) = &known.recorder else { return };
         let process = ProcessText::of_domain(follow.socket(), &attachment.domain.name);
-        let before = std::mem::replace(&mut known.process, process);
-        let text = snapshot(&self.source, follow, attachment, known.process.as_ref(), before.as_ref());
+        let text = snapshot(&self.source, follow, attachment, process.as_ref(), known.process.text());
         recorder.attached(&text);
+        known.process = DomainProcess::new(process);
     }
 
     fn detach(&mut self, uuid: Uuid, reason: EndReason) {
@@ -213,23 +234,23 @@ impl Domains {
             EndReason::MonitorLost => (DetachReason::ProtocolError, UNREADABLE.to_owned()),
         };
         known.is_running &= reason == DetachReason::ProtocolError;
-        if reason == DetachReason::PeerClosed {
-            known.process = None;
-        }
         if let Some(recorder) = &known.recorder {
             recorder.detached(&reason, &detail, None);
         }
+        if reason == DetachReason::PeerClosed {
+            std::mem::take(&mut known.process).end(known.recorder.as_ref());
+        }
     }
 
-    /// The session ended: whether the domains run on is unknown.
-    fn lose(&mut self, error: &SessionError) {
+    /// The session ended, in which libvirtd was last heard so long ago: whether the domains run on is unknown.
+    fn lose(&mut self, error: &SessionError, heard_ago: Duration) {
         tracing::warn!(source = %self.source, "the connection to libvirt has ended: {error}");
-        let is_silent = *error == SessionError::Connection(ConnectionError::Silent);
         for known in self.by_uuid.values_mut().filter(|known| known.is_running) {
             known.is_running = false;
             if let Some(recorder) = &known.recorder {
-                let heard = is_silent.then(|| before(recorder.now(), SILENCE_TIMEOUT));
-                recorder.detached(&DetachReason::SourceLost, &error.to_string(), heard);
+                let certain_until = before(recorder.now(), heard_ago + PASSING_MAX);
+                recorder.detached(&DetachReason::SourceLost, &error.to_string(), Some(certain_until));
+                known.process.watch(recorder);
             }
         }
     }
@@ -288,7 +309,10 @@ impl Domains {
         let address = Address::Unix { path: follow.socket().to_owned(), listen: false };
         let text = self.keeper.rule.name.fill(&parts);
         for name in naming::candidates(&text) {
-            match self.keeper.add_domain(&name, address.clone(), domain.uuid, self.reopen.clone()).await {
+            let queue = self.commands.clone();
+            let commander = queue.map(|queue| DomainCommander { uuid: domain.uuid, queue });
+            let reopen = self.reopen.clone();
+            match self.keeper.add_domain(&name, address.clone(), domain.uuid, reopen, commander).await {
                 Ok(recorder) => {
                     tracing::info!(vm = %name, "found by {}", self.keeper.origin());
                     return Some(recorder);
@@ -302,11 +326,14 @@ impl Domains {
         None
     }
 
-    /// The VM whose own monitor is followed and reported this UUID.
+    /// The VM of this UUID whose own monitor is followed, and is not in use by another client.
     fn followed_elsewhere(&self, uuid: Uuid) -> Option<VmName> {
         let uuid = uuid.to_string();
         let all = self.keeper.registry.vms().all();
-        let found = all.iter().find(|vm| !vm.is_through_libvirt() && vm.has_uuid(&uuid));
+        let is_it = |vm: &&Arc<FollowedVm>| {
+            !vm.is_through_libvirt() && vm.has_uuid(&uuid) && vm.status().state != MonitorState::InUse
+        };
+        let found = all.iter().find(is_it);
         found.map(|vm| vm.name.clone())
     }
 
@@ -318,6 +345,22 @@ impl Domains {
             // An error means that it was removed already.
             let _ = registry.remove(name.as_str(), &detail).await;
         });
+    }
+
+    /// Passes a reply on to its client.
+    fn reply(&self, uuid: Uuid, sink: Box<dyn ReplySink>, reply: Result<Box<str>, RemoteError>) {
+        let result = replies::result(reply);
+        match self.recorder(uuid) {
+            Some(recorder) => recorder.reply(sink, result),
+            None => sink.deliver(result),
+        }
+    }
+
+    /// The domain runs, and no epoch can open.
+    fn fail(&self, uuid: Uuid, error: &str) {
+        if let Some(recorder) = self.recorder(uuid) {
+            recorder.failed(error);
+        }
     }
 
     fn recorder(&self, uuid: Uuid) -> Option<&DomainRecorder> {

@@ -60,10 +60,12 @@ impl Processes {
                 Err(reason) => reasons.push(reason),
             }
         }
-        let name = command.name.or(command.uuid).unwrap_or_else(|| format!("pid-{pid}"));
+        let uuid = command.uuid.unwrap_or_default();
+        let uuid_as_name = Some(uuid.clone()).filter(|uuid| !uuid.is_empty());
+        let name = command.name.or(uuid_as_name).unwrap_or_else(|| format!("pid-{pid}"));
         let directory = std::fs::read_link(process.join("cwd")).unwrap_or_default();
         let directory = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let parts = Parts { name, stem: pid.to_owned(), directory, ..Parts::default() };
+        let parts = Parts { name, stem: pid.to_owned(), directory, uuid, ..Parts::default() };
         if monitors.is_empty() {
             if !self.rule.excludes(&parts) {
                 self.say(&key, pid, &parts.name, &reasons);

@@ -30,6 +30,8 @@ pub struct DiscoveryRule {
     pub exclude: Option<Globs>,
     /// The permissions of the socket at which QEMUs dial in.
     pub dial_in_mode: u32,
+    /// Whether clients may give commands to domains through libvirt, which marks a domain as tainted.
+    pub commands: bool,
     /// How long a VM may be quiet before it is probed; `None`: the setting of the hub.
     pub silent_after: Option<SilentAfter>,
 }
@@ -108,6 +110,7 @@ impl DiscoveryRule {
             only: Globs::default(),
             exclude: None,
             dial_in_mode: SocketAccess::OWNER.mode,
+            commands: false,
             silent_after: None,
         }
     }

@@ -15,6 +15,9 @@ use crate::uuid::Uuid;
 /// How often libvirtd is asked again for a domain whose monitor it has not connected yet.
 const OCCUPIED_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How often libvirtd says that a monitor is not connected before that is reported. A libvirtd that restarts needs some time.
+const OCCUPIED_REPLIES: u32 = 8;
+
 /// How long the first event of a run waits for libvirt to say how the run started. An incoming migration says so only at
 /// its end.
 const STARTED_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +59,8 @@ struct Run {
     /// The run ended before its state was known.
     stopped: Option<Lifecycle>,
     phase: Phase,
+    /// Replies that the monitor is not connected.
+    occupied: u32,
     held: Held,
 }
 
@@ -112,6 +117,10 @@ impl Domains {
         match result {
             Ok(Control::Ok | Control::Job) => run.phase = Phase::Asking,
             Ok(Control::Occupied | Control::Other(_)) => {
+                run.occupied += 1;
+                if run.occupied == OCCUPIED_REPLIES {
+                    self.items.push_back(FollowItem::Occupied(asked.clone()));
+                }
                 self.timers.insert((now + OCCUPIED_INTERVAL, asked.uuid));
                 return;
             }
@@ -302,7 +311,8 @@ impl Domains {
         self.known.insert(domain.uuid);
         self.items.push_back(FollowItem::Running(domain.clone()));
         let uuid = domain.uuid;
-        let run = Run { domain, began, started: None, stopped: None, phase, held: Held::default() };
+        let run =
+            Run { domain, began, started: None, stopped: None, phase, occupied: 0, held: Held::default() };
         self.runs.insert(uuid, run);
     }
 

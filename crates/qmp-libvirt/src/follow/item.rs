@@ -20,6 +20,8 @@ pub enum FollowItem {
     Listed,
     /// A domain runs, and is about to be attached.
     Running(Domain),
+    /// libvirtd has not connected the monitor of a domain that runs, for a while: another client may hold it.
+    Occupied(Domain),
     /// libvirtd has lost the monitor of a domain that runs: there are no events until libvirtd restarts.
     Unreadable(Domain),
     /// An epoch opens. All events of the domain that libvirtd passes on follow, until [`FollowItem::Detached`].

@@ -73,6 +73,7 @@ pub(crate) fn words(item: &FollowItem) -> String {
         }
         FollowItem::Listed => "listed".to_owned(),
         FollowItem::Running(domain) => format!("running {}#{}", domain.name, domain.id),
+        FollowItem::Occupied(domain) => format!("occupied {}#{}", domain.name, domain.id),
         FollowItem::Unreadable(domain) => format!("unreadable {}#{}", domain.name, domain.id),
         FollowItem::Attached(attachment) => {
             let began = match attachment.began {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qmp_libvirt::Uuid;
-use qmp_testing::{LibvirtDaemon, LibvirtDomain, REMOTE};
+use qmp_testing::{LibvirtDaemon, LibvirtDomain, QEMU, REMOTE};
 
 use crate::conversation::{Conversation, UUID};
 
@@ -168,7 +168,8 @@ fn occupied_monitor_is_waited_for() {
     let mut conversation = Conversation::with_vm1();
     conversation.daemon.domain("vm1").control = 2;
     assert_eq!(conversation.run().expect("opens"), ["connected 9.0.0 host1", "running vm1#1", "listed"]);
-    assert_eq!(conversation.pass(Duration::from_secs(60)), Ok(Vec::new()));
+    assert_eq!(conversation.pass(Duration::from_secs(1)), Ok(Vec::new()), "a libvirtd that restarts");
+    assert_eq!(conversation.pass(Duration::from_secs(59)), Ok(vec!["occupied vm1#1".to_owned()]));
     let asked = conversation.daemon.calls().iter().filter(|call| **call == (REMOTE, 229)).count();
     assert!((230..=250).contains(&asked), "{asked} in 60 s");
     conversation.daemon.domain("vm1").control = 0;
@@ -227,6 +228,21 @@ fn command_is_passed_to_a_domain_that_runs() {
     assert!(follow.execute(Uuid::from_bytes(UUID), r#"{"execute":"stop"}"#, now).is_some());
     let items = conversation.run().expect("goes on");
     assert_eq!(items, [r#"reply {"return":{},"id":"libvirt-1"}"#]);
+}
+
+#[test]
+fn qemu_that_never_replies_delays_no_other_call() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    conversation.daemon.unanswered.push((QEMU, 1));
+    for _ in 0..5 {
+        conversation.follow.execute(Uuid::from_bytes(UUID), r#"{"execute":"stop"}"#, conversation.now);
+    }
+    assert_eq!(conversation.run().expect("goes on"), [""; 0]);
+    assert_eq!(conversation.daemon.unreplied_calls(), 2, "the others wait");
+    conversation.follow.reopen(Uuid::from_bytes(UUID), conversation.now);
+    assert_eq!(conversation.run().expect("goes on"), ["attached vm1#1 reopened: running booted"]);
+    assert_eq!(conversation.pass(Duration::from_secs(3600)).expect("no deadline"), [""; 0]);
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Discov
     let sources = sources(&mut settings);
     let root = settings.text(&keys::ROOT).map(PathBuf::from);
     let mode = values::mode(&mut settings, &keys::MODE);
+    let commands = settings.flag(&keys::COMMANDS);
     let name = settings.parsed(&keys::NAME);
     let relays = relays(&mut settings);
     let only = names(&mut settings, &keys::ONLY);
@@ -43,6 +44,12 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Discov
         return None;
     }
     let source = with_options(document, &value.span(), sources, root, mode)?;
+    if commands.is_some() && !matches!(source, Source::Libvirt(_)) {
+        let message =
+            "`commands` is for domains that are followed through libvirt; other VMs take commands anyway";
+        document.problem(&value.span(), message);
+        return None;
+    }
     if matches!(source, Source::Libvirt(_)) && !relays.is_empty() {
         let message = "a relay needs the VM's own monitor, which libvirt holds; give the VM a second one, and follow that";
         document.problem(&value.span(), message);
@@ -51,7 +58,8 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Discov
     let rule = DiscoveryRule::new(source);
     let dial_in_mode = mode.unwrap_or(rule.dial_in_mode);
     let (name, only) = (name.unwrap_or_default(), only.unwrap_or_default());
-    Some(DiscoveryRule { name, relays, only, exclude, dial_in_mode, silent_after, ..rule })
+    let commands = commands.unwrap_or_default();
+    Some(DiscoveryRule { name, relays, only, exclude, dial_in_mode, commands, silent_after, ..rule })
 }
 
 /// Reads the sources, of which a table has exactly one.
@@ -151,7 +159,8 @@ mod tests {
                 "libvirt = 'qemu:///system'\nname = '{host}-{name}'",
                 "libvirt at qemu:///system {host}-{name} 0",
             ),
-            ("libvirt = 'unix:/run/b.sock'", "libvirt at unix:/run/b.sock {name} 0"),
+            ("libvirt = 'unix:/run/b.sock'\ncommands = false", "libvirt at unix:/run/b.sock {name} 0"),
+            ("libvirt = 'qemu:///session'\ncommands = true", "libvirt at qemu:///session {name} 0 commands"),
             ("processes = true\nsilent-after = 'off'", "processes {name} 0 silent off"),
             ("processes = true\nrelay = '/r/{name}'\nexclude = ['a*']", "processes {name} 1 without a*"),
             (
@@ -207,6 +216,10 @@ mod tests {
                 "processes = true\nrelay = '/r'",
                 "3: each VM needs its own relay; put {name} into the path".into(),
             ),
+            (
+                "processes = true\ncommands = true",
+                "1: `commands` is for domains that are followed through libvirt; other VMs take commands anyway".into(),
+            ),
             ("processes = true\nonly = []", "3: an empty list has no effect; leave it out".into()),
             ("processes = true\nexclude = 'a'", "3: expected a list of names, such as [\"test-*\"]".into()),
             (
@@ -235,6 +248,9 @@ mod tests {
         if let Some(excluded) = rule.exclude {
             assert!(excluded.matches("abc") && !excluded.matches("b"));
             shown += " without a*";
+        }
+        if rule.commands {
+            shown += " commands";
         }
         if let Some(silent_after) = rule.silent_after {
             shown += &format!(" silent {silent_after}");

@@ -16,7 +16,7 @@ pub(crate) static RULE: TableSchema = TableSchema {
         &Variant { key: &LAYOUT, options: &[&ROOT] },
         &Variant { key: &PROCESSES, options: &[] },
         &Variant { key: &LISTEN, options: &[&MODE] },
-        &Variant { key: &LIBVIRT, options: &[] },
+        &Variant { key: &LIBVIRT, options: &[&COMMANDS] },
     ],
     constraints: &[],
 };
@@ -73,6 +73,15 @@ pub(crate) static LIBVIRT: KeySchema = KeySchema::new(
     "Follows the domains of a libvirt daemon through libvirt, which passes on their events: `qemu:///system`, `qemu:///session`, or the socket of a daemon.",
 )
 .example("\"qemu:///system\"");
+
+pub(crate) static COMMANDS: KeySchema = KeySchema::new(
+    "commands",
+    Form::Flag,
+    "true or false",
+    "Whether clients may give commands to these domains. libvirt marks a domain as tainted (`custom-monitor`) that gets one.",
+)
+.default("false")
+.example("true");
 
 pub(crate) static MODE: KeySchema = KeySchema::new(
     "mode",

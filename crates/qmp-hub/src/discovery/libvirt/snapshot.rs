@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use qmp_client::PeerProcess;
 use qmp_host::process::{ProcessStat, boot_id};
 use qmp_libvirt::{Attachment, Began, FollowSocket, Source};
 use serde::Serialize;
@@ -25,6 +26,11 @@ impl ProcessText {
         let pid = paths.iter().find_map(|path| std::fs::read_to_string(path).ok())?;
         let stat = ProcessStat::read(pid.trim().parse().ok()?)?;
         Some(Self { pid: stat.pid, name: stat.name, start_ticks: stat.start_ticks, boot_id: boot_id() })
+    }
+
+    /// Opens a descriptor of the process, by which its end is noticed.
+    pub(super) fn open(&self) -> Option<PeerProcess> {
+        PeerProcess::of_process(self.pid, self.start_ticks)
     }
 }
 

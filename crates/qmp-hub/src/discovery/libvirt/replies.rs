@@ -1,0 +1,51 @@
+//! Commands of clients that libvirtd has, and their replies.
+
+use std::collections::HashMap;
+
+use qmp_client::{CommandError, ExecuteError, ReplySink};
+use qmp_libvirt::{CallId, FollowSocket, RemoteError, Uuid};
+
+use crate::domain_commands::{DomainCommand, lost, result_of};
+
+/// The class of an error that is libvirt's and not QEMU's.
+const LIBVIRT_ERROR: &str = "LibvirtError";
+
+/// The clients that wait for replies, by the calls.
+#[derive(Debug, Default)]
+pub(super) struct Replies(HashMap<CallId, (Uuid, Box<dyn ReplySink>)>);
+
+impl Replies {
+    /// Passes a command to libvirtd, unless its client is gone.
+    pub(super) fn execute(&mut self, command: DomainCommand, follow: &mut FollowSocket) {
+        let DomainCommand { uuid, text, sink } = command;
+        if sink.is_cancelled() {
+            return;
+        }
+        match follow.execute(uuid, &text) {
+            Some(call) => drop(self.0.insert(call, (uuid, sink))),
+            None => sink.deliver(Err(ExecuteError::NotAttached)),
+        }
+    }
+
+    /// Takes the client that waits for the reply to a call, and the domain.
+    pub(super) fn take(&mut self, call: CallId) -> Option<(Uuid, Box<dyn ReplySink>)> {
+        self.0.remove(&call)
+    }
+
+    /// The session ended: whether the commands took effect is unknown.
+    pub(super) fn lose(&mut self) {
+        for (_, (_, sink)) in self.0.drain() {
+            sink.deliver(Err(lost()));
+        }
+    }
+}
+
+/// The result of a command from libvirtd's reply.
+pub(super) fn result(reply: Result<Box<str>, RemoteError>) -> Result<Box<str>, ExecuteError> {
+    match reply {
+        Ok(reply) => result_of(&reply),
+        Err(error) => {
+            Err(CommandError { class: LIBVIRT_ERROR.into(), desc: error.to_string().into() }.into())
+        }
+    }
+}
