@@ -1,16 +1,20 @@
 //! A libvirtd of an ordinary user, with all its files in one directory, and a domain `vm1`.
 
+mod domain_xml;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use qmp_testing::wait_for;
 use rustix::fs::{Gid, Uid, chown};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::program::is_missing;
+pub use domain_xml::DomainXml;
 
 /// The path in Debian, which may be missing from a user's PATH.
 const LIBVIRTD: &str = "/usr/sbin/libvirtd";
@@ -18,10 +22,10 @@ const LIBVIRTD: &str = "/usr/sbin/libvirtd";
 /// The user `nobody` of Debian, because root's libvirtd would be the one of the system.
 const NOBODY: u32 = 65534;
 
-/// The UUID of the domain.
-pub const UUID: &str = "5f93793e-c80e-4eec-a36b-a2e6d218bdbc";
+/// Daemons that were started: each is a host of its own, so that domains can migrate between them.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
-/// A libvirtd; it and its domain end when dropped.
+/// A libvirtd; it and its domains end when dropped.
 #[derive(Debug)]
 pub struct Libvirt {
     home: tempfile::TempDir,
@@ -29,39 +33,66 @@ pub struct Libvirt {
 }
 
 impl Libvirt {
-    /// Starts a libvirtd with the domain `vm1`, defined and not running; `None` where libvirt or QEMU is missing. QEMU has a
-    /// second monitor at `raw.sock` if `has_raw_monitor`.
+    /// Starts a libvirtd with the domain `vm1`, defined and not running; `None` where libvirt or QEMU is missing.
     ///
     /// # Panics
     ///
     /// If libvirtd does not start; with `CI` set, if it is missing.
     #[must_use]
-    pub fn start(has_raw_monitor: bool) -> Option<Self> {
+    pub fn start(domain: &DomainXml) -> Option<Self> {
+        let libvirt = Self::start_empty()?;
+        libvirt.define(domain);
+        Some(libvirt)
+    }
+
+    /// Starts a libvirtd without a domain; `None` where libvirt or QEMU is missing.
+    ///
+    /// # Panics
+    ///
+    /// If libvirtd does not start; with `CI` set, if it is missing.
+    #[must_use]
+    pub fn start_empty() -> Option<Self> {
         if libvirt_is_missing() {
             return None;
         }
-        let home = tempfile::tempdir().expect("a directory");
-        // Without this setting, libvirtd would start a second daemon for the VM's console.
-        let settings = "stdio_handler = \"file\"\n";
-        let domain = domain(home.path(), has_raw_monitor);
+        let mut libvirt = Self { home: tempfile::tempdir().expect("a directory"), daemon: None };
+        change_owner(libvirt.home.path());
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let host =
+            format!("host_uuid = \"{:08x}-0000-4000-8000-0000000000{number:02x}\"\n", std::process::id());
         let files = [
-            ("vm1.xml", &*domain),
-            ("config/libvirt/qemu.conf", settings),
+            ("config/libvirt/libvirtd.conf", &*host),
+            // Without this setting, libvirtd would start a second daemon for the VM's console.
+            ("config/libvirt/qemu.conf", "stdio_handler = \"file\"\n"),
             ("run/.made", ""),
             ("cache/.made", ""),
         ];
-        for (name, content) in files {
-            let path = home.path().join(name);
-            fs::create_dir_all(path.parent().expect("a directory")).expect("creates");
-            fs::write(path, content).expect("writes");
-        }
-        let mut libvirt = Self { home, daemon: None };
-        if geteuid().is_root() {
-            change_owner(libvirt.home.path());
-        }
+        files.iter().for_each(|(name, content)| libvirt.write(name, content));
         libvirt.start_daemon();
-        libvirt.virsh(&["define", "HOME/vm1.xml"]);
         Some(libvirt)
+    }
+
+    /// Writes a file of this libvirt, which belongs to its user.
+    ///
+    /// # Panics
+    ///
+    /// If the file cannot be written.
+    pub fn write(&self, name: &str, content: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("creates");
+        fs::write(path, content).expect("writes");
+        let top = name.split('/').next().expect("a name");
+        change_owner(&self.path(top));
+    }
+
+    /// Writes the description of the domain `vm1` to `vm1.xml`, and defines it.
+    ///
+    /// # Panics
+    ///
+    /// If libvirt refuses it.
+    pub fn define(&self, domain: &DomainXml) {
+        self.write("vm1.xml", &domain.text(self.home.path()));
+        self.virsh(&["define", "HOME/vm1.xml"]);
     }
 
     /// Starts libvirtd, and waits until it listens.
@@ -85,6 +116,33 @@ impl Libvirt {
         let mut daemon = self.daemon.take().expect("libvirtd runs");
         kill_process(Pid::from_child(&daemon), signal).expect("permitted");
         daemon.wait().expect("ends");
+    }
+
+    /// Returns the process of libvirtd.
+    ///
+    /// # Panics
+    ///
+    /// If libvirtd does not run.
+    #[must_use]
+    pub fn daemon(&self) -> Pid {
+        Pid::from_child(self.daemon.as_ref().expect("libvirtd runs"))
+    }
+
+    /// Returns what libvirtd wrote to its log since it was started.
+    ///
+    /// # Panics
+    ///
+    /// If the log cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("libvirtd.log")).expect("reads")
+    }
+
+    /// The URI of this libvirt for another one.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        // Without the socket in the URI, virsh would start a daemon that stays.
+        format!("qemu+unix:///session?socket={}", self.socket().display())
     }
 
     /// Runs a command of virsh, in which `HOME` is the directory of this libvirt; returns what it prints.
@@ -129,12 +187,24 @@ impl Libvirt {
         self.home.path().join(name)
     }
 
+    /// Runs a program as the user of this libvirt.
+    ///
+    /// # Panics
+    ///
+    /// If the program fails.
+    pub fn program(&self, program: &str, arguments: &[&str]) {
+        let output = self.command(program).args(self.words(arguments)).output().expect("starts");
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn run(&self, command: &[&str]) -> Output {
+        let command = self.words(command);
+        self.command("virsh").args(["-c", &self.uri()]).args(command).output().expect("virsh starts")
+    }
+
+    fn words(&self, words: &[&str]) -> Vec<String> {
         let home = self.home.path().to_str().expect("UTF-8");
-        let command = command.iter().map(|word| word.replace("HOME", home));
-        // Without the socket in the URI, virsh would start a daemon that stays.
-        let uri = format!("qemu+unix:///session?socket={}", self.socket().display());
-        self.command("virsh").args(["-c", &uri]).args(command).output().expect("virsh starts")
+        words.iter().map(|word| word.replace("HOME", home)).collect()
     }
 
     fn command(&self, program: &str) -> Command {
@@ -156,28 +226,18 @@ impl Drop for Libvirt {
         if self.daemon.is_none() {
             self.start_daemon();
         }
-        let _ = self.run(&["destroy", "vm1"]);
+        let running = self.run(&["list", "--name"]).stdout;
+        for domain in String::from_utf8_lossy(&running).split_whitespace() {
+            let _ = self.run(&["destroy", domain]);
+        }
         self.stop_daemon(Signal::TERM);
     }
 }
 
-fn domain(home: &Path, has_raw_monitor: bool) -> String {
-    let raw = format!(
-        "<qemu:commandline><qemu:arg value='-qmp'/><qemu:arg value='unix:{}/raw.sock,server=on,wait=off'/>\
-         </qemu:commandline>",
-        home.display()
-    );
-    format!(
-        "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\
-         <name>vm1</name><uuid>{UUID}</uuid><memory unit='MiB'>32</memory><vcpu>1</vcpu>\
-         <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>\
-         <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>\
-         <devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices>{}</domain>",
-        if has_raw_monitor { &raw } else { "" }
-    )
-}
-
 fn change_owner(path: &Path) {
+    if !geteuid().is_root() {
+        return;
+    }
     chown(path, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY))).expect("permitted for root");
     if path.is_dir() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("permitted for root");

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use qmp_libvirt::{EndReason, Follow, FollowItem};
@@ -21,10 +22,24 @@ pub(crate) struct Follower {
 
 impl Follower {
     pub(crate) fn connect(libvirt: &Libvirt) -> Self {
-        let stream = UnixStream::connect(libvirt.socket()).expect("libvirtd listens");
+        Self::connect_to(&libvirt.socket(), "qemu:///session")
+    }
+
+    pub(crate) fn connect_to(socket: &Path, uri: &str) -> Self {
+        let stream = UnixStream::connect(socket).expect("libvirtd listens");
         stream.set_read_timeout(Some(TICK)).expect("sets");
-        let follow = Follow::new("qemu:///session", Instant::now());
+        let follow = Follow::new(uri, Instant::now());
         Self { stream, follow, pieces: Vec::new() }
+    }
+
+    /// Reads the next item.
+    pub(crate) fn next(&mut self) -> String {
+        loop {
+            match self.follow.poll_item(Instant::now()).expect("goes on") {
+                Some(item) => return words(&item),
+                None => self.exchange(),
+            }
+        }
     }
 
     /// Reads on until this item, and returns the items up to it.

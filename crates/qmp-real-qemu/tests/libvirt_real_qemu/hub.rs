@@ -1,150 +1,157 @@
-//! A hub that follows a real libvirtd, beside a raw second monitor of the domain.
+//! Events of a domain through libvirt and the hub, beside those on a raw second monitor.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 
-use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_hub::discovery::{DiscoveryRule, Source};
-use qmp_journal::{Cursor, Query};
-use qmp_real_qemu::Libvirt;
-use qmp_wire::{Body, DetachReason, Offset, Record};
-use rustix::process::{Signal, kill_process};
-use serde_json::Value;
+use qmp_real_qemu::{DomainXml, Libvirt};
+use qmp_wire::{Body, DetachReason};
+use serde_json::json;
 
-/// A hub with one rule.
-struct Hub {
-    hub: Daemon,
-    cursor: Cursor,
-    ready: Vec<Record<'static>>,
-}
+use crate::raw::Raw;
+use crate::watched_hub::{WatchedHub, events, is_attached, is_detached, why};
 
-impl Hub {
-    async fn start(libvirt: &Libvirt) -> Self {
-        let mut config = DaemonConfig::new(libvirt.path("journal.db"));
-        let daemon = format!("unix:{}", libvirt.socket().display());
-        config.discover = vec![DiscoveryRule::new(Source::Libvirt(daemon.parse().expect("a source")))];
-        let hub = Daemon::start(config).await.expect("starts");
-        let cursor = hub.journal().reader().cursor(Query::default(), Offset(0));
-        Self { hub, cursor, ready: Vec::new() }
-    }
+/// Devices with events.
+const DEVICES: &str = "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><target dev='hdc' bus='ide'/>\
+    <readonly/></disk><graphics type='vnc' socket='HOME/vnc.sock'/>\
+    <video><model type='vga'/></video><watchdog model='ib700' action='none'/><panic model='isa'/>";
 
-    /// Reads up to the record that `is_last` accepts.
-    async fn until(&mut self, is_last: impl Fn(&Body<'_>) -> bool) -> Vec<Record<'static>> {
-        let mut taken = Vec::new();
-        loop {
-            while !self.ready.is_empty() {
-                taken.push(self.ready.remove(0));
-                if taken.last().is_some_and(|record| is_last(&record.body)) {
-                    return taken;
-                }
-            }
-            self.ready = self.cursor.next_batch(1000).expect("readable").into_iter().collect();
-            if self.ready.is_empty() {
-                self.cursor.wait().await.expect("an open journal");
-            }
-        }
-    }
-}
-
-fn is_attached(body: &Body<'_>) -> bool {
-    matches!(body, Body::Attached { .. })
-}
-
-fn is_detached(body: &Body<'_>) -> bool {
-    matches!(body, Body::Detached { .. })
-}
-
-/// The events among records: name, time and data.
-fn events(records: &[Record<'_>]) -> Vec<(String, i64, u32, Value)> {
-    let event = |record: &Record<'_>| match &record.body {
-        Body::Event { name, timestamp, data, .. } => {
-            let data = data.as_deref().map(|data| serde_json::from_str(data).expect("JSON"));
-            let at = timestamp.expect("a time");
-            Some((name.to_string(), at.seconds(), at.microseconds(), data.unwrap_or_default()))
-        }
-        _ => None,
-    };
-    records.iter().filter_map(event).collect()
-}
-
-/// The events in lines of QMP.
-fn raw_events(lines: &[String]) -> Vec<(String, i64, u32, Value)> {
-    let event = |line: &String| {
-        let message: Value = serde_json::from_str(line).expect("JSON");
-        let name = message["event"].as_str()?.to_owned();
-        let at = |member: &str| message["timestamp"][member].as_i64().expect("a number");
-        let micros = u32::try_from(at("microseconds")).expect("microseconds");
-        Some((name, at("seconds"), micros, message["data"].clone()))
-    };
-    lines.iter().filter_map(event).collect()
-}
-
-/// What QEMU says on its second monitor until it ends.
-fn read_raw(libvirt: &Libvirt) -> (UnixStream, std::thread::JoinHandle<Vec<String>>) {
-    let mut stream = UnixStream::connect(libvirt.path("raw.sock")).expect("a monitor");
-    stream.write_all(b"{\"execute\": \"qmp_capabilities\"}\n").expect("writes");
-    let reader = BufReader::new(stream.try_clone().expect("clones"));
-    let lines = std::thread::spawn(move || reader.lines().map_while(Result::ok).collect());
-    (stream, lines)
-}
+/// A domain with [`DEVICES`], whose panics end nothing.
+const DOMAIN: DomainXml = DomainXml {
+    has_raw_monitor: true,
+    devices: DEVICES,
+    changes: &[("<on_crash>destroy", "<on_crash>preserve")],
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_of_a_run_equal_those_of_a_raw_monitor() {
-    let Some(libvirt) = Libvirt::start(true) else { return };
-    let mut hub = Hub::start(&libvirt).await;
+    let Some(libvirt) = Libvirt::start(&DOMAIN) else { return };
+    let mut hub = WatchedHub::start(&libvirt).await;
     libvirt.virsh(&["start", "vm1", "--paused"]);
     hub.until(is_attached).await;
-    let (mut raw, lines) = read_raw(&libvirt);
+    let mut raw = Raw::connect(&libvirt);
+    // Before the firmware uses it.
+    devices(&mut raw);
     libvirt.virsh(&["resume", "vm1"]);
-    for command in ["stop", "cont", "system_reset", "stop", "rtc-reset-reinjection", "cont", "inject-nmi"] {
-        raw.write_all(format!("{{\"execute\": \"{command}\"}}\n").as_bytes()).expect("writes");
-    }
+    control(&libvirt, &mut raw);
+    jobs(&mut raw);
+    show(&libvirt, &mut raw);
+    guest(&mut raw);
     libvirt.virsh(&["suspend", "vm1"]);
     libvirt.virsh(&["destroy", "vm1"]);
     let records = hub.until(is_detached).await;
-    let raw = raw_events(&lines.join().expect("reads"));
-    assert!(raw.len() >= 8, "{raw:?}");
+    let raw = raw.end();
+    assert!(raw.len() >= 42, "{} events: {raw:?}", raw.len());
     assert_eq!(events(&records), raw);
-    let Some(Record { body: Body::Detached { reason, detail, .. }, .. }) = records.last() else { panic!() };
+    let Body::Detached { reason, detail, .. } = &records[records.len() - 1].body else { panic!() };
     assert_eq!((reason, detail.as_deref()), (&DetachReason::PeerClosed, Some("libvirt: destroyed")));
 
-    let ended =
-        hub.until(|body| matches!(body, Body::Finding { finding, .. } if finding == "why-ended")).await;
-    let Some(Record { body: Body::Finding { summary, .. }, .. }) = ended.last() else { panic!() };
-    assert!(summary.contains("destroyed through libvirt"), "{summary}");
+    let ended = hub.until(|record| why(record).is_some_and(|why| why.starts_with("why-ended"))).await;
+    let ended = why(&ended[ended.len() - 1]).expect("a finding");
+    assert!(ended.contains("destroyed through libvirt"), "{ended}");
     hub.hub.stop().await.expect("stops");
-    let log = std::fs::read_to_string(libvirt.path("libvirtd.log")).expect("reads");
-    assert!(!log.contains("End of file"), "{log}");
+    assert!(!libvirt.log().contains("End of file"), "{}", libvirt.log());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn restart_of_libvirtd_is_a_gap_with_its_reason() {
-    let Some(mut libvirt) = Libvirt::start(false) else { return };
-    libvirt.virsh(&["start", "vm1"]);
-    let mut hub = Hub::start(&libvirt).await;
-    hub.until(is_attached).await;
-    for signal in [Signal::TERM, Signal::KILL] {
-        libvirt.stop_daemon(signal);
-        let records = hub.until(is_detached).await;
-        let Some(Record { body: Body::Detached { reason, .. }, .. }) = records.last() else { panic!() };
-        assert_eq!(*reason, DetachReason::SourceLost);
-        libvirt.start_daemon();
-        let records = hub.until(is_attached).await;
-        let Some(Record { body: Body::Attached { snapshot }, .. }) = records.last() else { panic!() };
-        let snapshot: Value = serde_json::from_str(snapshot).expect("JSON");
-        assert_eq!(snapshot["libvirt"]["same_process"], true, "{snapshot}");
-        assert_eq!(snapshot["libvirt"]["state"], "running", "{snapshot}");
-        assert!(
-            !records.iter().any(
-                |record| matches!(&record.body, Body::Finding { finding, .. } if finding == "why-ended")
-            )
-        );
+/// Stops, resets and the power button.
+fn control(libvirt: &Libvirt, raw: &mut Raw) {
+    for (command, event) in [
+        ("stop", "STOP"),
+        ("cont", "RESUME"),
+        ("system_reset", "RESET"),
+        ("stop", "STOP"),
+        ("cont", "RESUME"),
+        ("system_powerdown", "POWERDOWN"),
+    ] {
+        raw.execute(command, json!({}));
+        raw.until(event);
     }
-    libvirt.virsh(&["suspend", "vm1"]);
-    hub.until(|body| matches!(body, Body::Event { name, .. } if name == "STOP")).await;
-    kill_process(libvirt.qemu(), Signal::KILL).expect("permitted");
-    let records = hub.until(is_detached).await;
-    let Some(Record { body: Body::Detached { detail, .. }, .. }) = records.last() else { panic!() };
-    assert_eq!(detail.as_deref(), Some("libvirt: failed"));
-    hub.hub.stop().await.expect("stops");
+    // libvirt's QEMU may not start a program for that.
+    let socket = libvirt.path("migrated.sock");
+    let destination = UnixListener::bind(&socket).expect("binds");
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).expect("permitted");
+    let discards = std::thread::spawn(move || {
+        let (mut migrated, _) = destination.accept().expect("QEMU connects");
+        std::io::copy(&mut migrated, &mut std::io::sink())
+    });
+    raw.execute("migrate", json!({"uri": format!("unix:{}", socket.display())}));
+    for _ in ["setup", "active", "completed"] {
+        raw.until("MIGRATION");
+    }
+    discards.join().expect("no panic").expect("reads");
+    raw.until("STOP");
+    raw.execute("cont", json!({}));
+    raw.until("RESUME");
+}
+
+/// The tray of a drive.
+fn devices(raw: &mut Raw) {
+    let drives = raw.execute("query-block", json!({}));
+    let drive =
+        drives.as_array().expect("drives").iter().find_map(|drive| drive["qdev"].as_str()).expect("a drive");
+    for command in ["blockdev-open-tray", "blockdev-close-tray"] {
+        raw.execute(command, json!({"id": drive}));
+        raw.until("DEVICE_TRAY_MOVED");
+    }
+}
+
+/// A job that mirrors, one that is cancelled.
+fn jobs(raw: &mut Raw) {
+    for node in ["node1", "node2", "node3"] {
+        let null = json!({"driver": "null-co", "node-name": node, "size": 1 << 20, "read-zeroes": true});
+        raw.execute("blockdev-add", null);
+    }
+    let mirror =
+        |job: &str, target: &str| json!({"job-id": job, "device": "node1", "target": target, "sync": "full"});
+    raw.execute("blockdev-mirror", mirror("job1", "node2"));
+    raw.until("BLOCK_JOB_READY");
+    raw.execute("block-job-complete", json!({"device": "job1"}));
+    raw.until("BLOCK_JOB_COMPLETED");
+    raw.execute(
+        "blockdev-add",
+        json!({"driver": "null-co", "node-name": "node4", "size": 1 << 20, "read-zeroes": true}),
+    );
+    let stays = json!({"job-id": "job2", "device": "node4", "target": "node3", "sync": "full"});
+    raw.execute("blockdev-mirror", stays);
+    raw.until("BLOCK_JOB_READY");
+    raw.execute("block-job-cancel", json!({"device": "job2"}));
+    raw.until("BLOCK_JOB_COMPLETED");
+}
+
+/// A client of the screen.
+fn show(libvirt: &Libvirt, raw: &mut Raw) {
+    let mut client = UnixStream::connect(libvirt.path("vnc.sock")).expect("QEMU listens");
+    raw.until("VNC_CONNECTED");
+    let mut greeting = [0; 12];
+    client.read_exact(&mut greeting).expect("QEMU greets");
+    client.write_all(&greeting).expect("writes");
+    // One security type: none. Then the result, and a shared screen.
+    client.read_exact(&mut [0; 2]).expect("QEMU replies");
+    client.write_all(&[1]).expect("writes");
+    client.read_exact(&mut [0; 4]).expect("QEMU replies");
+    client.write_all(&[1]).expect("writes");
+    raw.until("VNC_INITIALIZED");
+    drop(client);
+    raw.until("VNC_DISCONNECTED");
+}
+
+/// What a guest does by its ports: its clock, its watchdog, its panic.
+fn guest(raw: &mut Raw) {
+    raw.execute("stop", json!({}));
+    raw.until("STOP");
+    // The firmware does not write to the same ports meanwhile, and need not go on after it.
+    for port in ["o/b 0x70 0x07", "o/b 0x71 0x03"] {
+        raw.human(port);
+    }
+    raw.until("RTC_CHANGE");
+    raw.execute("cont", json!({}));
+    raw.until("RESUME");
+    for (port, event) in [("o/b 0x443 0x0f", "WATCHDOG"), ("o/b 0x505 2", "GUEST_CRASHLOADED")] {
+        raw.human(port);
+        raw.until(event);
+    }
+    raw.execute("set-action", json!({"panic": "none"}));
+    raw.human("o/b 0x505 1");
+    raw.until("GUEST_PANICKED");
 }

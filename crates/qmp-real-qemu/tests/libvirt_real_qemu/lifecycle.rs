@@ -1,6 +1,6 @@
 //! Starts and ends of a domain, as the items of a follower.
 
-use qmp_real_qemu::Libvirt;
+use qmp_real_qemu::{DomainXml, Libvirt};
 use rustix::process::{Signal, kill_process};
 
 use crate::follower::Follower;
@@ -13,7 +13,7 @@ type Step = (&'static [&'static str], &'static str);
 
 /// The items of these steps.
 fn items(steps: &[Step]) -> Option<Vec<String>> {
-    let libvirt = Libvirt::start(false)?;
+    let libvirt = Libvirt::start(&DomainXml::default())?;
     let mut follower = Follower::connect(&libvirt);
     follower.until("listed");
     let mut items = Vec::new();

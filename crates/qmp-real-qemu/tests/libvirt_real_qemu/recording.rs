@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use qmp_real_qemu::Libvirt;
+use qmp_real_qemu::{DomainXml, Libvirt};
 
 use crate::follower::Follower;
 
@@ -15,7 +15,7 @@ const KEEPALIVE: [u8; 4] = *b"keep";
 
 #[test]
 fn session_has_the_frames_of_a_recording() {
-    let Some(libvirt) = Libvirt::start(false) else { return };
+    let Some(libvirt) = Libvirt::start(&DomainXml::default()) else { return };
     libvirt.virsh(&["start", "vm1"]);
     let mut follower = Follower::connect(&libvirt);
     follower.until("attached vm1: running booted");
