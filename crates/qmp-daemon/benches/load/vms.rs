@@ -42,6 +42,10 @@ pub(crate) async fn play(home: &Path, vms: usize) {
             match words[..] {
                 ["tick", events, per_second] => tick(&clients, number(events), number(per_second)),
                 ["burst", events] => burst(&clients, number(events)),
+                ["prepare"] => {
+                    report("prepared");
+                    continue;
+                }
                 _ => panic!("unknown order {order}"),
             }
             report("done");
