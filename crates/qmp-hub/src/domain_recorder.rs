@@ -95,7 +95,8 @@ impl DomainRecorder {
     /// Releases the reply to a command once the events before it are committed, or after [`REPLY_JOURNAL_MAX`].
     pub(crate) fn reply(&self, sink: Box<dyn ReplySink>, result: Result<Box<str>, ExecuteError>) {
         let waits_for_room = self.lock().recorder.waits_for_room();
-        match self.vm.tap.lock().last {
+        let last = self.vm.tap.lock().last;
+        match last {
             None => sink.deliver(result),
             Some(_) if waits_for_room => sink.deliver_early(result),
             Some(ticket) => {
