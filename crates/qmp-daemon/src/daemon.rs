@@ -3,7 +3,7 @@
 use std::mem::take;
 
 use qmp_host::{blocking, ends_after, join_all};
-use qmp_http::{ApiState, HttpEndpoint, HttpListener, ListenError};
+use qmp_http::{ApiConfig, ApiState, HttpEndpoint, HttpListener, ListenError};
 use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::RelayStatus;
 use qmp_hub::{Hub, HubConfig, HubStartError, STOP_HTTP_MAX, VmRegistry};
@@ -182,15 +182,15 @@ impl Parts {
         let (stop_http, http_ends) = watch::channel(false);
         let http: Vec<HttpEndpoint> = listeners.iter().map(HttpListener::endpoint).cloned().collect();
         let hub = Hub::start(hub_config, journal).await?;
+        let of_http =
+            ApiConfig { journal: config.journal, web_root: config.web_root, endpoints: http.clone() };
         let api = ApiState::new(
             hub.registry(),
             journal,
-            config.journal,
             hub.vm_states(),
             rules.clone(),
             http_ends.clone(),
-            config.web_root,
-            http.clone(),
+            of_http,
         );
         let duties = journal.duties();
         let mut servers = JoinSet::new();

@@ -76,4 +76,4 @@ pub use connections::serve;
 pub use endpoint::{HttpEndpoint, HttpEndpointError, KeyFileError, TlsFiles};
 pub use listen::ListenError;
 pub use listen::{HttpListener, listen};
-pub use state::ApiState;
+pub use state::{ApiConfig, ApiState};

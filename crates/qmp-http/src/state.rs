@@ -18,6 +18,17 @@ use super::fanout::Fanouts;
 use super::reader_count::ReaderCount;
 use super::reads::Reads;
 
+/// Paths and addresses of the HTTP interface.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// The file of the journal.
+    pub journal: PathBuf,
+    /// A directory with the page's files, instead of those in the program.
+    pub web_root: Option<PathBuf>,
+    /// The endpoints that serve the interface.
+    pub endpoints: Vec<HttpEndpoint>,
+}
+
 /// The state of the HTTP interface. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ApiState(Arc<ApiStateInner>);
@@ -60,22 +71,19 @@ impl std::ops::Deref for ApiState {
 }
 
 impl ApiState {
-    /// The state for a hub with `journal` at `path` that is served at `endpoints`. With `web_root`, the page is read from that
-    /// directory.
+    /// The state for a hub with `journal`. Streams end once `ends` is true.
     #[must_use]
     pub fn new(
         registry: VmRegistry,
         journal: &Journal,
-        path: PathBuf,
         vm_states: VmStates,
         rules: Rules,
         ends: watch::Receiver<bool>,
-        web_root: Option<PathBuf>,
-        endpoints: Vec<HttpEndpoint>,
+        config: ApiConfig,
     ) -> Self {
         Self(Arc::new(ApiStateInner {
             vms: registry.vms().clone(),
-            journal: path,
+            journal: config.journal,
             reader: journal.reader(),
             started: clock::now(),
             ends,
@@ -90,8 +98,8 @@ impl ApiState {
             head: journal.watch_head(),
             reads: Reads::new(journal.reader(), registry.reader_memory().clone()),
             registry,
-            web_root,
-            endpoints,
+            web_root: config.web_root,
+            endpoints: config.endpoints,
         }))
     }
 }
@@ -125,12 +133,10 @@ impl ApiState {
         Self::new(
             VmRegistry::new(journal, false, qmp_hub::SilentAfter::Off),
             journal,
-            path,
             vm_states,
             rules,
             ends,
-            None,
-            Vec::new(),
+            ApiConfig { journal: path, web_root: None, endpoints: Vec::new() },
         )
     }
 }

@@ -14,8 +14,8 @@ mod resume;
 mod vm_states;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use qmp_host::clock::Clock;

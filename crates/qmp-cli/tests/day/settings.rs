@@ -164,8 +164,7 @@ fn user_without_a_hub_asks_the_hub_of_the_system() {
         home.path(),
         &format!(
             "http = {{ address = 'unix:/run/qmp-events/hub.sock', mode = 0o666 }}\n\
-             [[vm]]\nname = 'web1'\naddress = '{}'\n",
-            address
+             [[vm]]\nname = 'web1'\naddress = '{address}'\n"
         ),
     );
     let script = "mount -t tmpfs none /run && mkdir -m 755 /run/qmp-events || exit 9

@@ -57,7 +57,7 @@ fn silence_holds_rules_back_and_is_on_record() {
     exec(home.path(), "cont");
     exec(home.path(), "stop");
     let third = &lines(&archive, 3)[2];
-    assert_eq!(lines(&page, 1), [third.clone()], "only what came after the silence");
+    assert_eq!(lines(&page, 1), std::slice::from_ref(third), "only what came after the silence");
 
     let records = json(home.path(), &["log", "--where", "finding=silence"]);
     assert_eq!(records.len(), 2, "{records:#?}");

@@ -24,7 +24,7 @@ type Block = (&'static TableSchema, &'static str, &'static [(&'static str, &'sta
 /// The table that is not commented out: with it, a hub finds VMs without a change of the example.
 const ACTIVE: (&str, &str) = ("processes", "");
 
-const BLOCKS: [Block; 16] = [
+const BLOCKS: &[Block] = &[
     (&RETENTION_TABLE, "[retention]", &[("max-age", ""), ("max-size", "")]),
     (&VM, "[[vm]]", &[("name", ""), ("address", ""), ("relay", ""), ("silent-after", "")]),
     (&VM, "[[vm]]", &[("name", "\"db1\""), ("address", "\"tcp:192.0.2.7:4444\"")]),

@@ -40,8 +40,8 @@ async fn stalled_journal_costs_libvirtd_nothing() {
     stalled.execute_batch("BEGIN IMMEDIATE").expect("no other writer");
     let storm = std::thread::spawn(move || {
         for _ in 0..STORM / 2 {
-            raw.send("stop", json!({}));
-            raw.send("cont", json!({}));
+            raw.send("stop", &json!({}));
+            raw.send("cont", &json!({}));
         }
         raw.wait_for_replies(STORM);
         raw

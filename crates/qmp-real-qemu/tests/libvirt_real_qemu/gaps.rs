@@ -36,7 +36,7 @@ impl Load {
             let mut next = Instant::now();
             while !over.load(Ordering::Relaxed) {
                 for command in ["stop", "cont"] {
-                    raw.send(command, json!({}));
+                    raw.send(command, &json!({}));
                     next += COMMAND_INTERVAL;
                     // The rate is what is tested here, and no condition.
                     std::thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -74,7 +74,7 @@ async fn restarts_under_load_leave_whole_epochs_and_true_gaps() {
     }
     let mut raw = load.end();
     // libvirtd 9.0 reports a domain that it destroys with such a backlog of events as not running.
-    raw.send("system_powerdown", json!({}));
+    raw.send("system_powerdown", &json!({}));
     records.extend(hub.until(|record| words(record).is_some_and(|words| words == "POWERDOWN")).await);
     libvirt.virsh(&["destroy", "vm1"]);
     records.extend(hub.until(is_detached).await);

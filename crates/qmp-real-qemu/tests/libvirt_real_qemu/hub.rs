@@ -64,7 +64,7 @@ fn control(libvirt: &Libvirt, raw: &mut Raw) {
         ("cont", "RESUME"),
         ("system_powerdown", "POWERDOWN"),
     ] {
-        raw.execute(command, json!({}));
+        raw.execute(command, &json!({}));
         raw.until(event);
     }
     // libvirt's QEMU may not start a program for that.
@@ -75,23 +75,23 @@ fn control(libvirt: &Libvirt, raw: &mut Raw) {
         let (mut migrated, _) = destination.accept().expect("QEMU connects");
         std::io::copy(&mut migrated, &mut std::io::sink())
     });
-    raw.execute("migrate", json!({"uri": format!("unix:{}", socket.display())}));
+    raw.execute("migrate", &json!({"uri": format!("unix:{}", socket.display())}));
     for _ in ["setup", "active", "completed"] {
         raw.until("MIGRATION");
     }
     discards.join().expect("no panic").expect("reads");
     raw.until("STOP");
-    raw.execute("cont", json!({}));
+    raw.execute("cont", &json!({}));
     raw.until("RESUME");
 }
 
 /// The tray of a drive.
 fn devices(raw: &mut Raw) {
-    let drives = raw.execute("query-block", json!({}));
+    let drives = raw.execute("query-block", &json!({}));
     let drive =
         drives.as_array().expect("drives").iter().find_map(|drive| drive["qdev"].as_str()).expect("a drive");
     for command in ["blockdev-open-tray", "blockdev-close-tray"] {
-        raw.execute(command, json!({"id": drive}));
+        raw.execute(command, &json!({"id": drive}));
         raw.until("DEVICE_TRAY_MOVED");
     }
 }
@@ -100,22 +100,22 @@ fn devices(raw: &mut Raw) {
 fn jobs(raw: &mut Raw) {
     for node in ["node1", "node2", "node3"] {
         let null = json!({"driver": "null-co", "node-name": node, "size": 1 << 20, "read-zeroes": true});
-        raw.execute("blockdev-add", null);
+        raw.execute("blockdev-add", &null);
     }
     let mirror =
         |job: &str, target: &str| json!({"job-id": job, "device": "node1", "target": target, "sync": "full"});
-    raw.execute("blockdev-mirror", mirror("job1", "node2"));
+    raw.execute("blockdev-mirror", &mirror("job1", "node2"));
     raw.until("BLOCK_JOB_READY");
-    raw.execute("block-job-complete", json!({"device": "job1"}));
+    raw.execute("block-job-complete", &json!({"device": "job1"}));
     raw.until("BLOCK_JOB_COMPLETED");
     raw.execute(
         "blockdev-add",
-        json!({"driver": "null-co", "node-name": "node4", "size": 1 << 20, "read-zeroes": true}),
+        &json!({"driver": "null-co", "node-name": "node4", "size": 1 << 20, "read-zeroes": true}),
     );
     let stays = json!({"job-id": "job2", "device": "node4", "target": "node3", "sync": "full"});
-    raw.execute("blockdev-mirror", stays);
+    raw.execute("blockdev-mirror", &stays);
     raw.until("BLOCK_JOB_READY");
-    raw.execute("block-job-cancel", json!({"device": "job2"}));
+    raw.execute("block-job-cancel", &json!({"device": "job2"}));
     raw.until("BLOCK_JOB_COMPLETED");
 }
 
@@ -138,20 +138,20 @@ fn show(libvirt: &Libvirt, raw: &mut Raw) {
 
 /// What a guest does by its ports: its clock, its watchdog, its panic.
 fn guest(raw: &mut Raw) {
-    raw.execute("stop", json!({}));
+    raw.execute("stop", &json!({}));
     raw.until("STOP");
     // The firmware does not write to the same ports meanwhile, and need not go on after it.
     for port in ["o/b 0x70 0x07", "o/b 0x71 0x03"] {
         raw.human(port);
     }
     raw.until("RTC_CHANGE");
-    raw.execute("cont", json!({}));
+    raw.execute("cont", &json!({}));
     raw.until("RESUME");
     for (port, event) in [("o/b 0x443 0x0f", "WATCHDOG"), ("o/b 0x505 2", "GUEST_CRASHLOADED")] {
         raw.human(port);
         raw.until(event);
     }
-    raw.execute("set-action", json!({"panic": "none"}));
+    raw.execute("set-action", &json!({"panic": "none"}));
     raw.human("o/b 0x505 1");
     raw.until("GUEST_PANICKED");
 }

@@ -36,18 +36,18 @@ impl Raw {
             }
         });
         let mut raw = Self { stream, lines, reader, taken: BTreeMap::new() };
-        raw.execute("qmp_capabilities", json!({}));
+        raw.execute("qmp_capabilities", &json!({}));
         raw
     }
 
     /// Writes a command, whose reply is not awaited. QEMU may have ended.
-    pub(crate) fn send(&mut self, command: &str, arguments: Value) {
+    pub(crate) fn send(&mut self, command: &str, arguments: &Value) {
         let text = json!({"execute": command, "arguments": arguments});
         let _ = self.stream.write_all(format!("{text}\n").as_bytes());
     }
 
     /// Executes a command, and returns QEMU's reply.
-    pub(crate) fn execute(&mut self, command: &str, arguments: Value) -> Value {
+    pub(crate) fn execute(&mut self, command: &str, arguments: &Value) -> Value {
         self.send(command, arguments);
         let reply = self.next(command, "");
         assert!(reply.get("error").is_none(), "{command}: {reply}");
@@ -56,7 +56,7 @@ impl Raw {
 
     /// Executes a line of the human monitor.
     pub(crate) fn human(&mut self, line: &str) {
-        self.execute("human-monitor-command", json!({"command-line": line}));
+        self.execute("human-monitor-command", &json!({"command-line": line}));
     }
 
     /// Writes to a port, as the guest does it, until the event follows: the firmware may not have set the device up yet.
@@ -67,7 +67,7 @@ impl Raw {
             // QEMU sends the event of a write before the reply to it.
             let (is_replied, is_there) = (self.count("") == replied + sent, self.count(event) > 0);
             if is_replied && !is_there {
-                self.send("human-monitor-command", json!({"command-line": write}));
+                self.send("human-monitor-command", &json!({"command-line": write}));
                 sent += 1;
             }
             is_there.then_some(())

@@ -299,7 +299,7 @@ async fn tell(libvirt: &Libvirt, hub: &mut WatchedHub, story: &Story) -> (Vec<St
             Port(write, event) => Raw::connect(libvirt).write_port(write, event),
             Kill => kill_process(libvirt.qemu(), Signal::KILL).expect("permitted"),
             Until(begin) => {
-                all.extend(hub.until(|one| words(one).is_some_and(|one| one.starts_with(begin))).await)
+                all.extend(hub.until(|one| words(one).is_some_and(|one| one.starts_with(begin))).await);
             }
         }
     }

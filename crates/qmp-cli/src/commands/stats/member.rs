@@ -54,12 +54,12 @@ impl Values {
     fn take(&mut self, record: &Record<'_>, path: &[Box<str>]) {
         let (Body::Event { data, .. } | Body::Finding { data, .. }) = &record.body else { return };
         let Some(Ok(data)) = data.as_deref().map(serde_json::from_str::<Value>) else { return };
-        let step = |node: Value, key: &Box<str>| match node {
-            Value::Object(mut members) => members.remove(&**key),
+        let step = |node: Value, key: &str| match node {
+            Value::Object(mut members) => members.remove(key),
             Value::Array(elements) => elements.into_iter().nth(key.parse().ok()?),
             _ => None,
         };
-        let Some(value) = path.iter().try_fold(data, step) else { return };
+        let Some(value) = path.iter().map(|key| &**key).try_fold(data, step) else { return };
         let shown = match value {
             Value::String(text) => text,
             other => other.to_string(),

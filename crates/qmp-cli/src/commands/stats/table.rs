@@ -45,7 +45,7 @@ pub(super) fn json(counts: &Counts, by: &str) -> String {
 
 /// A line of column names, and one line a name.
 pub(super) fn csv(counts: &Counts, by: &str) -> String {
-    let mut out = format!("{},records,per_hour\n", by);
+    let mut out = format!("{by},records,per_hour\n");
     for name in names(counts, by) {
         let mut field = Vec::new();
         write_field(&name.name, &mut field);
