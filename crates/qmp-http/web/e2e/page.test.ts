@@ -83,7 +83,7 @@ test("hidden_tab_has_no_stream_and_continues_where_it_was", async () => {
   await visit(browser, url, {}, async (page) => {
     await ready(page);
     await page.locator(".live.open").waitFor();
-    assert.equal(hub.streamCount, 1);
+    await until(() => hub.streamCount === 1);
     await hide(page, true);
     await until(() => hub.streamCount === 0);
     hub.event("db1", "QUORUM_FAILURE");
