@@ -128,7 +128,8 @@ pub(crate) fn why(record: &Record<'_>) -> Option<String> {
     let Body::Finding { finding, summary, data, .. } = &record.body else { return None };
     let data: Value =
         data.as_deref().map(|data| serde_json::from_str(data).expect("JSON")).unwrap_or_default();
-    finding
-        .starts_with("why-")
-        .then(|| format!("{finding} {}: {summary}", data["cause"].as_str().unwrap_or_default()))
+    let cause = data["cause"].as_str().unwrap_or_default();
+    // As in `words`: the firmware resets a machine without a system, also after S3.
+    let by_firmware = finding == "why-reset" && cause == "guest-reset";
+    (finding.starts_with("why-") && !by_firmware).then(|| format!("{finding} {cause}: {summary}"))
 }
