@@ -124,6 +124,7 @@ pub(super) mod tests {
         QMP_RECORD="{\"offset\":41,\"vm\":\"web1\",\"epoch\":2,\"seq\":7,\"received\":\"1970-01-01T00:00:00.000000Z\",\"kind\":\"event\",\"event\":\"GUEST_PANICKED\",\"data\":{\"action\": \"pause\", \"text\": \"a\\nb\"}}"
         QMP_RULE="log"
         QMP_SEQ="7"
+        QMP_SUMMARY="GUEST_PANICKED {\"action\": \"pause\", \"text\": \"a\\nb\"}"
         QMP_VM="web1"
         SYSLOG_IDENTIFIER="qmp"
         "#);
