@@ -175,11 +175,12 @@ fn blockdev_del(vm: &mut Vm, name: &str) -> Result<(), Refusal> {
     let Some(node) = vm.devices.block.nodes.get(name).cloned() else {
         return Err(generic(format!("Failed to find node with node-name='{name}'")));
     };
-    let used = vm.devices.bus.iter().any(|device| device.text("drive") == Some(name))
-        || vm.devices.block.nodes.values().any(|node| node.children.iter().any(|child| **child == *name))
-        || vm.devices.jobs.uses(name);
-    if used {
+    if vm.devices.bus.iter().any(|device| device.text("drive") == Some(name)) {
         return Err(generic(format!("Node {name} is in use")));
+    }
+    vm.devices.jobs.expect_unused(name)?;
+    if vm.devices.block.nodes.values().any(|node| node.children.iter().any(|child| **child == *name)) {
+        return Err(generic(format!("Block device {name} is in use")));
     }
     vm.devices.block.nodes.remove(name);
     for child in node.children.iter().filter(|child| child.starts_with('#')) {

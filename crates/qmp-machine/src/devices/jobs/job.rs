@@ -1,5 +1,9 @@
 //! The state of the jobs.
 
+use qmp_server::Refusal;
+
+use crate::refusals::generic;
+
 /// The jobs, in the order in which they were started.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
@@ -134,8 +138,49 @@ impl Jobs {
         self.jobs.iter_mut().find(|job| job.number == number)
     }
 
-    /// Returns whether a job uses the node.
-    pub(crate) fn uses(&self, node: &str) -> bool {
-        self.jobs.iter().any(|job| *job.source == *node || job.target.as_deref() == Some(node))
+    /// Returns the jobs that use the node.
+    pub(super) fn users<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Job> {
+        self.jobs.iter().filter(move |job| {
+            job.holds_nodes() && (*job.source == *node || job.target.as_deref() == Some(node))
+        })
+    }
+
+    /// Refuses an operation on a node that a job blocks. The source of a backup is not blocked.
+    pub(super) fn expect_unblocked(&self, node: &str) -> Result<(), Refusal> {
+        match self.users(node).find(|job| job.kind != Kind::Backup || *job.source != *node) {
+            Some(job) => {
+                let kind = job.kind.as_str();
+                Err(generic(format!("Node '{node}' is busy: block device is in use by block job: {kind}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to delete a node that a job uses.
+    pub(crate) fn expect_unused(&self, node: &str) -> Result<(), Refusal> {
+        if self.users(node).any(|job| job.kind == Kind::Mirror && *job.source != *node) {
+            return Err(generic(format!("Node {node} is in use")));
+        }
+        self.expect_unblocked(node)?;
+        if self.users(node).next().is_some() {
+            return Err(generic(format!("Block device {node} is in use")));
+        }
+        Ok(())
+    }
+}
+
+impl Job {
+    /// Returns whether the job uses its nodes: a concluded one does not, unless it is a stream, or a commit that succeeded.
+    ///
+    /// Source: measured on 7.2.
+    fn holds_nodes(&self) -> bool {
+        match self.status {
+            Status::Concluded => match self.kind {
+                Kind::Stream => true,
+                Kind::Commit => self.error.is_none(),
+                _ => false,
+            },
+            status => status != Status::Null,
+        }
     }
 }

@@ -196,11 +196,11 @@ pub(super) fn cancel(vm: &mut Vm, number: u64) {
     }
     enter(vm, number, Status::Aborting);
     let Some(job) = vm.devices.jobs.by_number(number) else { return };
-    if job.kind.is_block_job() {
-        let data = block_job(job);
+    // The event has no error.
+    let data = job.kind.is_block_job().then(|| block_job(job));
+    job.error = Some("Operation canceled".into());
+    if let Some(data) = data {
         vm.raise(EventKind::BlockJobCancelled, data);
-    } else {
-        job.error = Some("Operation canceled".into());
     }
     conclude(vm, number);
 }

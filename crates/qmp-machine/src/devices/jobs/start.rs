@@ -131,9 +131,11 @@ fn node_of(vm: &Vm, name: &str) -> Result<Box<str>, Refusal> {
 
 fn begin(vm: &mut Vm, kind: Kind, start: &Start) -> Result<(), Refusal> {
     let source = node_of(vm, &start.device)?;
-    let is_used = |job: &Job| job.source == source || job.target.as_ref() == Some(&source);
-    if vm.devices.jobs.jobs.iter().any(is_used) {
-        return Err(generic("Need a root block node"));
+    match kind {
+        Kind::Mirror | Kind::Commit if vm.devices.jobs.users(&source).next().is_some() => {
+            return Err(generic("Need a root block node"));
+        }
+        _ => vm.devices.jobs.expect_unblocked(&source)?,
     }
     let by_device = vm.devices.bus.find(&start.device).map(|device| device.id.clone().unwrap_or_default());
     // A node that is the medium of no device provides no default identifier.
@@ -149,6 +151,9 @@ fn begin(vm: &mut Vm, kind: Kind, start: &Start) -> Result<(), Refusal> {
         kind
     };
     check_copy(kind, start, target.as_ref() == Some(&source))?;
+    if let Some(target) = &target {
+        vm.devices.jobs.expect_unblocked(target)?;
+    }
     check_id(vm, &id)?;
     let speed = speed(start.speed).inspect_err(|_| {
         // QEMU makes the job, and then sets its speed.
