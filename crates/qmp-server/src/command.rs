@@ -132,7 +132,9 @@ impl Command {
 
     /// Runs the command in the monitor's loop. Must not block: no client is served meanwhile.
     ///
-    /// `A` is read from arguments that fit their description; events emitted by `run` precede the reply.
+    /// `A` is read from arguments that fit their description; events emitted by `run` precede the reply. If `A` is
+    /// narrower than the description, the client gets an error for a value that only the description allows, and no
+    /// report is made: describe the values that `A` accepts.
     #[must_use]
     pub fn run<A: DeserializeOwned, R: Serialize>(
         self,

@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroI64, NonZeroU8},
+};
 
 use qmp_server::{Command, Monitor, PendingCommand, Type};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -70,8 +73,17 @@ fn integer_outside_of_the_embedders_type_gets_the_error_of_qemu() {
         (refusal::<u64>(Type::Number, "1.5"), "Parameter 'value' expects uint64"),
         (refusal::<u8>(Type::Number, "1.5"), "Parameter 'value' expects uint64"),
         (refusal::<Option<u8>>(Type::Any, r#""1""#), "Parameter 'value' expects uint64"),
-        // No type of QEMU: the text of the type itself.
-        (refusal::<std::num::NonZeroU8>(Type::Int, "0"), "Parameter 'value' expects a nonzero u8"),
+        (refusal::<i128>(Type::Any, "1.5"), integer),
+        (refusal::<u128>(Type::Int, "-1"), "Parameter 'value' expects uint64"),
+        (refusal::<NonZeroU8>(Type::Int, "0"), "Parameter 'value' expects a nonzero value"),
+        (refusal::<NonZeroI64>(Type::Int, "0"), "Parameter 'value' expects a nonzero value"),
+        (refusal::<NonZeroU8>(Type::Int, "256"), "Parameter 'value' expects uint8_t"),
+        (refusal::<NonZeroU8>(Type::Any, r#""1""#), "Parameter 'value' expects uint64"),
+        (refusal::<NonZeroI64>(Type::Any, r#""1""#), integer),
+        (refusal::<f32>(Type::Number, "1e39"), "Parameter 'value' expects float"),
+        (refusal::<Option<f32>>(Type::Number, "-1e39"), "Parameter 'value' expects float"),
+        (refusal::<f32>(Type::Number, "3.4e38"), "none"),
+        (refusal::<f32>(Type::Any, "18446744073709551615"), "none"),
         (refusal::<u8>(Type::Int, "255"), "none"),
         (refusal::<f64>(Type::Number, "1"), "none"),
     ];
@@ -95,6 +107,13 @@ fn value_of_another_type_gets_the_error_of_qemu() {
         (refusal::<Point>(any(), "1"), "Invalid parameter type for 'value', expected: object"),
         (refusal::<Side>(any(), "1"), "Invalid parameter type for 'value', expected: string"),
         (refusal::<()>(any(), "1"), "Invalid parameter type for 'value', expected: null"),
+        (refusal::<f32>(any(), r#""1""#), "Invalid parameter type for 'value', expected: number"),
+        (refusal::<char>(any(), r#""ab""#), "Parameter 'value' expects a character"),
+        (refusal::<[u8; 2]>(any(), "1"), "Invalid parameter type for 'value', expected: array"),
+        (refusal::<(u8, u8)>(any(), "1"), "Invalid parameter type for 'value', expected: array"),
+        (refusal::<[u8; 2]>(any(), "[1]"), "Parameter 'value' expects 2 elements"),
+        (refusal::<(u8, u8)>(any(), "[1]"), "Parameter 'value' expects 2 elements"),
+        (refusal::<std::path::PathBuf>(any(), "1"), "Invalid parameter type for 'value', expected: string"),
         // Paths, as in QEMU: of the value for its type, of the member alone for its range.
         (
             refusal::<Vec<String>>(any(), r#"["a",1]"#),

@@ -30,6 +30,9 @@ enum ErrorKind {
     Other(Box<str>),
 }
 
+/// The beginning of serde's description of a nonzero integer; the name of its Rust type follows.
+const NONZERO: &str = "a nonzero ";
+
 /// A step of the path to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
@@ -89,23 +92,42 @@ impl ReadError {
 ///
 /// QEMU reads each integer as one of 64 bits first, and has a text of its own for unsigned ones.
 fn wrong_type(expected: &str) -> ErrorKind {
+    let expected = expected.strip_prefix(NONZERO).unwrap_or(expected);
     let ty = match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => return ErrorKind::Unsigned,
-        "i8" | "i16" | "i32" | "i64" | "isize" => "integer",
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => return ErrorKind::Unsigned,
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "integer",
         "f32" | "f64" => "number",
         "a boolean" => "boolean",
-        "a string" | "a borrowed string" | "a character" | "string or map" => "string",
-        "a sequence" => "array",
+        "a string" | "a borrowed string" | "a character" | "string or map" | "path string" => "string",
+        "a sequence" | "byte array" | "a borrowed byte array" => "array",
         "a map" => "object",
         "unit" => "null",
         other => match other.split_once(' ') {
-            Some(("struct", _)) => "object",
-            Some(("enum" | "variant", _)) => "string",
+            Some(("struct" | "internally" | "adjacently", _)) => "object",
+            Some(("enum" | "variant" | "field", _)) => "string",
             Some(("tuple", _)) => "array",
+            Some(("a", rest)) if rest.starts_with("tuple of size ") => "array",
+            Some(("an", rest)) if rest.starts_with("array of length ") => "array",
+            Some(("unit", _)) => "null",
             _ => other,
         },
     };
     ErrorKind::WrongType(ty.into())
+}
+
+/// Returns the error for a value that the type does not contain, which serde describes with `expected`.
+fn out_of_range(unexpected: de::Unexpected<'_>, expected: &str) -> ErrorKind {
+    let nonzero = expected.strip_prefix(NONZERO);
+    if let (Some(_), de::Unexpected::Signed(0) | de::Unexpected::Unsigned(0)) = (nonzero, unexpected) {
+        return ErrorKind::OutOfRange("a nonzero value".into());
+    }
+    let ty = nonzero.unwrap_or(expected);
+    match ty {
+        "u8" | "u16" | "u32" => ErrorKind::OutOfRange(format!("uint{}_t", &ty[1..]).into()),
+        "i8" | "i16" | "i32" => ErrorKind::OutOfRange(format!("int{}_t", &ty[1..]).into()),
+        "u64" | "u128" | "usize" | "i64" | "i128" | "isize" => wrong_type(ty),
+        _ => ErrorKind::OutOfRange(expected.into()),
+    }
 }
 
 impl de::Error for ReadError {
@@ -118,16 +140,17 @@ impl de::Error for ReadError {
     }
 
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        let (de::Unexpected::Signed(_) | de::Unexpected::Unsigned(_)) = unexpected else {
-            return Self::custom(format_args!("invalid value: {unexpected}, expected {expected}"));
-        };
+        Self::new(out_of_range(unexpected, &expected.to_string()))
+    }
+
+    fn invalid_length(length: usize, expected: &dyn de::Expected) -> Self {
+        // The text of serde names a Rust type, and its length.
         let expected = expected.to_string();
-        Self::new(match &*expected {
-            "u8" | "u16" | "u32" => ErrorKind::OutOfRange(format!("uint{}_t", &expected[1..]).into()),
-            "i8" | "i16" | "i32" => ErrorKind::OutOfRange(format!("int{}_t", &expected[1..]).into()),
-            "u64" | "usize" | "i64" | "isize" => wrong_type(&expected),
-            _ => ErrorKind::OutOfRange(expected.into()),
-        })
+        let number = |word: &&str| word.bytes().all(|byte| byte.is_ascii_digit());
+        match expected.split(' ').rfind(number) {
+            Some(number) => Self::new(ErrorKind::OutOfRange(format!("{number} elements").into())),
+            None => Self::custom(format_args!("invalid length {length}, expected {expected}")),
+        }
     }
 
     fn unknown_variant(variant: &str, _: &'static [&'static str]) -> Self {
@@ -213,6 +236,16 @@ impl<'de> de::Deserializer<'de> for Value {
         }
     }
 
+    /// serde converts a number to `f32` unchecked: a large one would become infinite.
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self {
+            Self::Double(number) if number.abs() > f32::MAX.into() => {
+                Err(ReadError::new(ErrorKind::OutOfRange("float".into())))
+            }
+            value => value.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -237,7 +270,7 @@ impl<'de> de::Deserializer<'de> for Value {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map struct identifier ignored_any
     }
 }
