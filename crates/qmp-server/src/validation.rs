@@ -8,7 +8,7 @@ use crate::{
     check,
     counters::{Counters, add},
     panics::{self, Hook},
-    types::Type,
+    types::{ObjectType, Type},
 };
 
 /// The policy of a monitor for events and return values that violate their description.
@@ -92,7 +92,12 @@ impl Policy {
         if self.validation == Validation::Off {
             return Ok(text);
         }
-        let Err(desc) = check::check_value("return", &Value::read(&text), returns) else { return Ok(text) };
+        let Err(mut desc) = check::check_value("return", &Value::read(&text), returns) else {
+            return Ok(text);
+        };
+        if *returns == Type::Object(ObjectType::default()) {
+            desc.push_str("; describe the value with `Command::returns`");
+        }
         let invalid = InvalidOutput::ReturnValue { command: command.into(), desc: desc.into() };
         self.report(&invalid, counters);
         if self.validation == Validation::Refuse {

@@ -150,7 +150,10 @@ fn invalid_return_value_is_refused_and_reported() {
     let rows = [
         ("here", "Parameter 'return.present' is missing"),
         ("elsewhere", "Parameter 'return.present' is missing"),
-        ("undescribed", "Parameter 'return.enabled' is unexpected"),
+        (
+            "undescribed",
+            "Parameter 'return.enabled' is unexpected; describe the value with `Command::returns`",
+        ),
     ];
     for (command, desc) in rows {
         client.send(format!(r#"{{"execute":"{command}"}}"#));
