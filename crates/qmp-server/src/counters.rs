@@ -54,8 +54,12 @@ counters! {
     replies_discarded,
     /// Events and return values that violate their description: see [`Validation`](crate::Validation).
     invalid,
-    /// Panics of the embedder's code that the monitor caught: in a command, `run_state`, `ready_when`, `on_connect`,
-    /// `on_disconnect` or `on_invalid`.
+    /// Panics of the embedder's code that the monitor caught: in a command, the `accept` of
+    /// [`Command::hand_over`](crate::Command::hand_over), `run_state`, `ready_when`, `on_connect`, `on_disconnect` or
+    /// `on_invalid`. A machine of `qmp-machine` adds those of its scheduled calls.
+    ///
+    /// Not counted: panics in the drop of a value, on a thread of the embedder (such as the one that replies to a
+    /// `PendingCommand`), and in a `TimeSource`, which ends the monitor.
     panics,
 }
 
