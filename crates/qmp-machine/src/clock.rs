@@ -13,7 +13,7 @@ use qmp_server::{HostClock, ManualClock, TimeSource};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MachineClock {
-    /// The clocks of the host.
+    /// The clocks of the host, which [`RunningMachine::advance`](crate::RunningMachine::advance) does not move.
     Host,
     /// A clock that starts at this time since the Unix epoch and moves only with
     /// [`RunningMachine::advance`](crate::RunningMachine::advance).
@@ -62,7 +62,7 @@ impl SharedClock {
         matches!(self.source, Source::Virtual(_))
     }
 
-    /// Advances a virtual clock; does nothing with the host's clocks.
+    /// Advances a virtual clock; has no effect on the host's clocks, which advance by themselves.
     pub(crate) fn advance(&self, by: Duration) {
         if let Source::Virtual(clock) = &self.source {
             clock.advance(by);

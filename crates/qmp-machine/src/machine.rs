@@ -111,7 +111,8 @@ impl Machine {
     ///
     /// A panic in the call is caught: the machine goes on, [`Stats::panics`](crate::Stats::panics) counts it, and
     /// [`RunningMachine::advance`], [`wait`](crate::RunningMachine::wait) and [`stop`](crate::RunningMachine::stop), or
-    /// `MemoryMachine::wait`, report it as their error.
+    /// `MemoryMachine::wait`, report it as their error. One error reports all panics since the last report: the text of the
+    /// first, and the number of the others.
     ///
     /// [`RunningMachine::advance`]: crate::RunningMachine::advance
     pub fn schedule(&self, after: Duration, then: impl FnOnce(&mut MachineAccess<'_>) + Send + 'static) {
@@ -191,7 +192,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// The text of the first panic.
+    /// The text of the first panic, and the number of the others.
     pub(crate) fn report_panics(&self) -> io::Result<()> {
         self.lock().panics.report().map_or(Ok(()), Err)
     }

@@ -139,9 +139,13 @@ impl RunningMachine {
     /// # Errors
     ///
     /// A system error if the monitor cannot poll its sockets. [`io::ErrorKind::InvalidInput`] if the clock reached the end
-    /// of its range, 2^40 seconds after the start. The panic of a scheduled call, each once, after the clock has been
-    /// advanced: see [`Machine::schedule`].
+    /// of its range, 2^40 seconds after the start, and if it is the host's, which only time advances. The panics of scheduled
+    /// calls since the last report, in one error, after the clock has been advanced: see [`Machine::schedule`].
     pub fn advance(&self, by: Duration) -> io::Result<()> {
+        if !self.machine().clock().is_virtual() {
+            let text = "the machine's clock is the host's: only a virtual clock can be advanced";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let advanced = self.monitored.advance(by);
         if self.machine().exited().is_some() {
             // This call may have consumed the wakeup of the machine's thread.
@@ -160,7 +164,7 @@ impl RunningMachine {
     ///
     /// # Errors
     ///
-    /// The error that ended its thread; the panic of a scheduled call: see [`Machine::schedule`].
+    /// The error that ended its thread; the panics of scheduled calls: see [`Machine::schedule`].
     pub fn wait(mut self) -> io::Result<i32> {
         self.join()?;
         self.machine().report_panics()?;
@@ -171,7 +175,7 @@ impl RunningMachine {
     ///
     /// # Errors
     ///
-    /// The error that ended its thread earlier; the panic of a scheduled call: see [`Machine::schedule`].
+    /// The error that ended its thread earlier; the panics of scheduled calls: see [`Machine::schedule`].
     pub fn stop(mut self) -> io::Result<()> {
         self.end()?;
         self.machine().report_panics()

@@ -9,8 +9,8 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Panics {
     pub(crate) count: u64,
-    /// The text of the first one that was not reported yet.
-    unreported: Option<Box<str>>,
+    /// The text of the first one since the last report, and the number of later ones.
+    unreported: Option<(Box<str>, u64)>,
 }
 
 impl Panics {
@@ -19,14 +19,18 @@ impl Panics {
         self.count += 1;
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(|text| &**text));
-        self.unreported.get_or_insert_with(|| text.unwrap_or("no message").into());
+        match &mut self.unreported {
+            Some((_, more)) => *more += 1,
+            None => self.unreported = Some((text.unwrap_or("no message").into(), 0)),
+        }
         discard(payload);
     }
 
-    /// Returns the error that reports the panics since the last call; `None` if there was none.
+    /// Returns the error that reports all panics since the last call; `None` if there was none.
     pub(crate) fn report(&mut self) -> Option<std::io::Error> {
-        let text = self.unreported.take()?;
-        Some(std::io::Error::other(format!("a scheduled call panicked: {text}")))
+        let (text, more) = self.unreported.take()?;
+        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        Some(std::io::Error::other(format!("a scheduled call panicked: {text}{more}")))
     }
 }
 

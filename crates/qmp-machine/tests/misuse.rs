@@ -90,12 +90,21 @@ fn panic_in_a_scheduled_call_is_reported_and_the_machine_goes_on() {
         machine.schedule(Duration::ZERO, |_| panic!("{}", 2));
     });
     let error = running.advance(Duration::from_secs(2)).unwrap_err();
-    assert_eq!(error.to_string(), "a scheduled call panicked: on purpose");
+    assert_eq!(error.to_string(), "a scheduled call panicked: on purpose (and 1 more)");
     assert_eq!((running.stats().panics, running.machine().elapsed()), (2, Duration::from_secs(2)));
     assert_eq!(client.lines_now().iter().map(word).collect::<Vec<_>>(), ["STOP"]);
     assert_eq!(client.ask(&action("cont")).iter().map(word).collect::<Vec<_>>(), ["RESUME", "reply"]);
-    // The first one since the last report is reported, once.
+    // Each is reported once.
     running.advance(Duration::from_secs(2)).unwrap();
+    running.stop().unwrap();
+}
+
+#[test]
+fn clock_of_the_host_cannot_be_advanced() {
+    let config = MachineConfig::default().with_clock(qmp_machine::MachineClock::Host);
+    let running = Machine::start(config).unwrap();
+    let error = running.advance(Duration::from_secs(3600)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     running.stop().unwrap();
 }
 
@@ -132,11 +141,14 @@ fn scheduled_call_whose_drop_panics_is_dropped_at_the_exit() {
 #[tokio::test(start_paused = true)]
 async fn panic_in_a_scheduled_call_is_reported_by_a_machine_in_memory() {
     let machine = Machine::start_in_memory(MachineConfig::default()).unwrap();
-    machine.machine().schedule(Duration::from_secs(1), |_| panic!("on purpose"));
+    for number in 1..=3 {
+        machine.machine().schedule(Duration::from_secs(1), move |_| panic!("on purpose, {number}"));
+    }
     machine.machine().schedule(Duration::from_secs(2), |machine| {
         machine.perform(&Action::new("quit")).unwrap();
     });
-    assert_eq!(machine.wait().await.unwrap_err().to_string(), "a scheduled call panicked: on purpose");
-    assert_eq!(machine.stats().panics, 1);
+    let error = machine.wait().await.unwrap_err().to_string();
+    assert_eq!(error, "a scheduled call panicked: on purpose, 1 (and 2 more)");
+    assert_eq!(machine.stats().panics, 3);
     assert_eq!(machine.wait().await.unwrap(), 0);
 }

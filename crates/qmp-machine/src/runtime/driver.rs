@@ -91,7 +91,7 @@ impl Driver {
         self.monitored.stats()
     }
 
-    /// Removes the error that ended the monitor, or that of a scheduled call that panicked.
+    /// Removes the error that ended the monitor, or that of scheduled calls that panicked.
     pub(super) fn take_error(&self) -> Option<io::Error> {
         lock(&self.error).take().or_else(|| self.monitored.machine.report_panics().err())
     }

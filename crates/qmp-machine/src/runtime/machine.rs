@@ -109,7 +109,8 @@ impl MemoryMachine {
     ///
     /// # Errors
     ///
-    /// The error that ended its monitor earlier; the panic of a scheduled call, each once: see [`Machine::schedule`].
+    /// The error that ended its monitor earlier; the panics of scheduled calls since the last
+    /// report: see [`Machine::schedule`].
     pub async fn wait(&self) -> io::Result<i32> {
         poll_fn(|context| {
             self.driver.register(context.waker());
