@@ -140,7 +140,6 @@ impl Recording {
     /// # Errors
     ///
     /// Any [`RecordingError`].
-    /// Any [`RecordingError`].
     pub fn read(bytes: &[u8], vm: Option<&str>) -> Result<Self, RecordingError> {
         let mut builder = RecordingBuilder::new(vm);
         builder.push(bytes)?;
