@@ -3,6 +3,7 @@
 //! The task that reads the socket pushes events; [`Events`] yields them in order. If the reader falls behind, the queue
 //! drops its *oldest* events, and the reader gets [`EventItem::Lagged`] in their place.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -37,7 +38,7 @@ pub struct ReceivedEvent {
     pub received_at: SystemTime,
 }
 
-/// An item of [`Events::next`].
+/// An item of [`Events::next`]. Displayed, an event is its name and its data.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventItem {
@@ -50,6 +51,17 @@ pub enum EventItem {
     },
     /// The connection ended. This is the last item.
     Ended(CloseReason),
+}
+
+impl fmt::Display for EventItem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(ReceivedEvent { name, data: None, .. }) => formatter.write_str(name),
+            Self::Event(ReceivedEvent { name, data: Some(data), .. }) => write!(formatter, "{name} {data}"),
+            Self::Lagged { missed } => write!(formatter, "{missed} events were dropped"),
+            Self::Ended(reason) => reason.fmt(formatter),
+        }
+    }
 }
 
 /// The events of one connection, in the order of the stream. Also a [`futures_core::Stream`].
@@ -188,6 +200,28 @@ mod tests {
             sink.end(CloseReason::PeerClosed);
             assert_eq!(drain(&mut events), expected, "{name}");
             assert_eq!(drain(&mut events), [""; 0], "{name}: nothing after the end");
+        }
+    }
+
+    #[test]
+    fn item_display_is_one_line() {
+        let event = |data: Option<&str>| {
+            EventItem::Event(ReceivedEvent {
+                name: "RTC_CHANGE".into(),
+                sent_name: None,
+                timestamp: None,
+                data: data.map(Into::into),
+                received_at: SystemTime::UNIX_EPOCH,
+            })
+        };
+        let rows = [
+            (event(None), "RTC_CHANGE"),
+            (event(Some(r#"{"offset": 1}"#)), r#"RTC_CHANGE {"offset": 1}"#),
+            (EventItem::Lagged { missed: 3 }, "3 events were dropped"),
+            (EventItem::Ended(CloseReason::PeerClosed), "the VM closed the connection"),
+        ];
+        for (item, expected) in rows {
+            assert_eq!(item.to_string(), expected);
         }
     }
 
