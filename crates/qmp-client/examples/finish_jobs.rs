@@ -119,6 +119,10 @@ impl Jobs {
 /// Gives a job each command that it needs, and returns how it ended.
 async fn finish(commander: &Commander, id: &str) -> Result<String, ExecuteError> {
     let mut end = commander.wait_for_job(id).await?;
+    if matches!(end, JobEnd::Dismissed { last: None }) {
+        // It was listed or had an event before, so it is not one that does not exist yet.
+        return Ok("not listed any more: it ended before the first query, or the VM was restarted".to_owned());
+    }
     loop {
         end = match end {
             JobEnd::Ready(_) => {

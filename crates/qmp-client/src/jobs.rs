@@ -33,7 +33,9 @@ pub enum JobEnd {
     /// concludes, and its result is in the event `BLOCK_JOB_COMPLETED` or `BLOCK_JOB_CANCELLED` only: start it with
     /// `auto-dismiss: false` to get [`Concluded`](Self::Concluded).
     Dismissed {
-        /// The job when it was last listed; `None` if it was never listed while this waited.
+        /// The job when it was last listed; `None` if it was never listed while this waited. From
+        /// [`Commander::wait_for_job`], `None` means that the job does not exist yet, ended before the first query, or is
+        /// one of a VM that was restarted.
         last: Option<JobInfo>,
     },
 }
@@ -42,7 +44,8 @@ impl Commander {
     /// Waits until a job is concluded or not listed, or needs a command to go on. Cancel safe.
     ///
     /// Queries `query-jobs` (before QEMU 3.0 `query-block-jobs`) after each event, and once a second. A job that is not
-    /// listed from the start returns `Dismissed` with `last: None`. The [guide](crate::guide) has an example.
+    /// listed from the start returns `Dismissed` with `last: None`: for the job of another client, call this once
+    /// `JOB_STATUS_CHANGE` names it or `query-jobs` lists it. The [guide](crate::guide) has an example.
     ///
     /// # Errors
     ///

@@ -112,6 +112,10 @@ async fn program_survives_a_monitor_that_does_not_reply() {
         peer.answer("query-jobs", &job("concluded")).await;
         peer.answer("job-dismiss", "{}").await;
         until(&mut lines, "job0: succeeded").await;
+        peer.say(r#"{"event": "JOB_STATUS_CHANGE", "data": {"id": "job0", "status": "created"}}"#).await;
+        peer.answer("query-jobs", "[]").await;
+        let line = "job0: not listed any more: it ended before the first query, or the VM was restarted";
+        until(&mut lines, line).await;
     };
     tokio::select! {
         () = program => unreachable!("it follows for ever"),
