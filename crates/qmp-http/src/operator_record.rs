@@ -46,3 +46,16 @@ pub(super) async fn append<'v>(
     let ticket = api.appender.append(&mut batch).map_err(no_room)?;
     api.appender.committed(ticket).await.map_err(|error| ApiError::journal(&error))
 }
+
+/// A whole number, which JSON may write as `5.0`, too.
+#[derive(Clone, Copy)]
+pub(super) struct Whole(pub(super) u64);
+
+impl<'de> serde::Deserialize<'de> for Whole {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        let of_float = |value: f64| (value.fract() == 0.0).then(|| format!("{value:.0}").parse().ok())?;
+        let whole = number.as_u64().or_else(|| number.as_f64().and_then(of_float));
+        whole.map(Self).ok_or_else(|| serde::de::Error::custom("expected a whole number from 0 on"))
+    }
+}

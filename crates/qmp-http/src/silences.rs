@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Principal;
 use super::error::ApiError;
 use super::execute::no_such_vm;
-use super::operator_record::{append, body, read_json};
+use super::operator_record::{Whole, append, body, read_json};
 use crate::state::ApiState;
 
 /// The longest reason, in bytes: a sentence.
@@ -28,7 +28,7 @@ struct Request {
     #[serde(default)]
     rule: Option<Box<str>>,
     /// 0 ends the silences for the same VMs and rule.
-    seconds: u64,
+    seconds: Whole,
     #[serde(default)]
     reason: Box<str>,
 }
@@ -55,7 +55,7 @@ pub(super) async fn silence(
     check(&api, &request)?;
     let vms = matching(&api, &request.vms)?;
     let since = clock::now();
-    let seconds = i64::try_from(request.seconds).unwrap_or(i64::MAX);
+    let seconds = i64::try_from(request.seconds.0).unwrap_or(i64::MAX);
     let until = UnixMicros(since.0.saturating_add(seconds.saturating_mul(1_000_000)));
     let identity = principal.identity();
     let silence = Silence {
@@ -71,7 +71,7 @@ pub(super) async fn silence(
     data.insert("until".into(), until.to_string().into());
     data.insert("reason".into(), silence.reason.to_string().into());
     data.extend(silence.rule.as_ref().map(|rule| ("rule".to_owned(), rule.to_string().into())));
-    let summary = summary(&silence, request.seconds, &identity.who());
+    let summary = summary(&silence, request.seconds.0, &identity.who());
     let refused = |error: qmp_sinks::SilenceError| ApiError::bad_request(error.to_string());
     api.rules.silence(silence).await.map_err(refused)?;
     append(&api, vms.iter().map(String::as_str), &body(SILENCE, summary, Causes::new(), data)).await?;
@@ -79,12 +79,12 @@ pub(super) async fn silence(
 }
 
 fn check(api: &ApiState, request: &Request) -> Result<(), ApiError> {
-    if request.seconds > SILENCE_MAX.as_secs() {
+    if request.seconds.0 > SILENCE_MAX.as_secs() {
         let max = span::describe(SILENCE_MAX.as_micros().try_into().unwrap_or(u64::MAX));
         return Err(ApiError::bad_request(format!("a silence lasts {max} at most")));
     }
-    if request.reason.len() > REASON_MAX_BYTES || (request.reason.trim().is_empty() && request.seconds > 0) {
-        return Err(ApiError::bad_request(format!("the reason has 1 to {REASON_MAX_BYTES} bytes")));
+    if request.reason.len() > REASON_MAX_BYTES {
+        return Err(ApiError::bad_request(format!("the reason has at most {REASON_MAX_BYTES} bytes")));
     }
     let Some(rule) = &request.rule else { return Ok(()) };
     let statuses = api.rules.statuses();
@@ -116,5 +116,7 @@ fn summary(silence: &Silence, seconds: u64, who: &str) -> String {
         return format!("{rules} {verb} not silenced any more ({who}).");
     }
     let length = span::describe(seconds.saturating_mul(1_000_000));
-    format!("{rules} {verb} silenced for {length}: {} ({who}).", silence.reason)
+    let reason = Some(&*silence.reason).filter(|reason| !reason.trim().is_empty());
+    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("{rules} {verb} silenced for {length}{reason} ({who}).")
 }
