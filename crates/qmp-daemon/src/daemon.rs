@@ -20,17 +20,13 @@ use crate::restart_only::RestartOnlySettings;
 #[derive(Debug)]
 pub struct Daemon {
     // Tasks first: fields that are dropped later are in use by running tasks.
-    hub: Hub,
-    rules: Rules,
-    servers: JoinSet<()>,
-    stop_http: watch::Sender<bool>,
-    http: Vec<HttpEndpoint>,
-    api: ApiState,
+    parts: Parts,
     restart_only: RestartOnlySettings,
     journal: Journal,
 }
 
 /// The parts that use the journal.
+#[derive(Debug)]
 struct Parts {
     hub: Hub,
     rules: Rules,
@@ -77,9 +73,7 @@ impl Daemon {
         let new_journal = NewJournal::of(&path);
         let journal = blocking(move || Journal::open(&path, options)).await?;
         match Parts::start(&journal, config, hub_config).await {
-            Ok(Parts { hub, rules, servers, stop_http, http, api }) => {
-                Ok(Self { hub, rules, servers, stop_http, http, api, restart_only, journal })
-            }
+            Ok(parts) => Ok(Self { parts, restart_only, journal }),
             Err(error) => {
                 // The journal is locked until this returns.
                 new_journal.remove();
@@ -91,36 +85,36 @@ impl Daemon {
     /// The addresses of HTTP, with the ports that the system chose.
     #[must_use]
     pub fn http(&self) -> &[HttpEndpoint] {
-        &self.http
+        &self.parts.http
     }
 
     /// The VMs, which may be added and removed.
     #[must_use]
     pub fn registry(&self) -> VmRegistry {
-        self.hub.registry()
+        self.parts.hub.registry()
     }
 
     /// Replaces the rules of discovery. A rule that is the same as before continues undisturbed; the VMs of a removed rule
     /// are removed. Returns whether any rule differs.
     pub async fn discover(&self, rules: Vec<DiscoveryRule>) -> bool {
-        self.hub.discover(rules).await
+        self.parts.hub.discover(rules).await
     }
 
     /// The status of each relay, in the order of the VMs.
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
-        self.hub.relays()
+        self.parts.hub.relays()
     }
 
     /// The numbers of attached VMs and of all VMs.
     #[must_use]
     pub fn attached(&self) -> (usize, usize) {
-        self.hub.attached()
+        self.parts.hub.attached()
     }
 
     /// The part that follows the VMs.
     pub(crate) const fn hub(&self) -> &Hub {
-        &self.hub
+        &self.parts.hub
     }
 
     pub(crate) const fn restart_only(&self) -> &RestartOnlySettings {
@@ -130,13 +124,13 @@ impl Daemon {
     /// The rules, which can be replaced while the hub runs.
     #[must_use]
     pub const fn rules(&self) -> &Rules {
-        &self.rules
+        &self.parts.rules
     }
 
     /// The status of each rule, in the order of the configuration.
     #[must_use]
     pub fn sinks(&self) -> Vec<SinkStatus> {
-        self.rules.statuses()
+        self.parts.rules.statuses()
     }
 
     /// The journal that the hub writes.
@@ -152,14 +146,14 @@ impl Daemon {
     ///
     /// [`DaemonError::Journal`] if some record could not be written.
     pub async fn stop(mut self) -> Result<(), DaemonError> {
-        self.hub.stop().await;
+        self.parts.hub.stop().await;
         // After the last findings, so that the rules process those as well.
-        self.rules.stop().await;
-        self.stop_http.send_replace(true);
-        if tokio::time::timeout(STOP_HTTP_MAX, join_all(&mut self.servers)).await.is_err() {
-            self.servers.shutdown().await;
+        self.parts.rules.stop().await;
+        self.parts.stop_http.send_replace(true);
+        if tokio::time::timeout(STOP_HTTP_MAX, join_all(&mut self.parts.servers)).await.is_err() {
+            self.parts.servers.shutdown().await;
         }
-        let Self { journal, api, rules, .. } = self;
+        let Self { journal, parts: Parts { api, rules, .. }, .. } = self;
         drop((api, rules));
         Ok(blocking(move || journal.close()).await?)
     }

@@ -15,9 +15,7 @@ pub(super) async fn last(
 ) -> Result<Option<Record<'static>>, HubError> {
     let mut query = of(vm).with("last", 1);
     kind.iter().for_each(|kind| query.add("kind", kind));
-    let mut lines = client.records(&query).await?;
-    let line = lines.next().await?;
-    line.map(|line| Record::from_json(line).map_err(|error| HubError::not_a_record(&error))).transpose()
+    client.records(&query).await?.next_record().await
 }
 
 /// All records of a VM.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::Response;
 use hyper::body::Incoming;
+use qmp_wire::Record;
 use tokio::time::Instant;
 
 use super::error::HubError;
@@ -90,6 +91,12 @@ impl Lines {
         };
         let line = std::str::from_utf8(&self.buffer[start..end]);
         line.map(Some).map_err(|_| HubError::NotAHub { what: "it sent text that is not UTF-8".into() })
+    }
+
+    /// The record of the next line; `None` at the end.
+    pub async fn next_record(&mut self) -> Result<Option<Record<'static>>, HubError> {
+        let line = self.next().await?;
+        line.map(|line| Record::from_json(line).map_err(|error| HubError::not_a_record(&error))).transpose()
     }
 
     /// Whether a whole line is buffered, so that [`next`](Self::next) would not wait.

@@ -6,9 +6,8 @@
 use qmp_wire::{Offset, Record};
 
 use super::request::LogRequest;
-use super::source::{PrintSummary, Source, check_after, removed};
+use super::source::{BATCH_MAX_RECORDS, PrintSummary, Source, check_after, removed};
 use crate::exit::Failure;
-use crate::hub::HubError;
 use crate::output::{self, Output};
 use crate::render::Renderer;
 
@@ -17,9 +16,6 @@ const WINDOW_FIRST: u64 = 4_096;
 
 /// The records of a window from which on the next one is not longer.
 const WINDOW_RECORDS: usize = 1_024;
-
-/// Records that are read from the file at a time.
-const BATCH_MAX_RECORDS: usize = 1_024;
 
 /// Prints the requested records, newest first.
 pub(super) async fn print(
@@ -107,12 +103,11 @@ impl Source {
                 if lines.removed() > 0 && after == request.after && after.0 > 0 {
                     output::note(removed(lines.removed()));
                 }
-                while let Some(line) = lines.next().await? {
-                    let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
+                while let Some(record) = lines.next_record().await? {
                     if !is_within(&record) {
                         break;
                     }
-                    records.push(record.into_owned());
+                    records.push(record);
                 }
             }
         }

@@ -1,16 +1,17 @@
 //! Sources of records for `qmp log`: a journal's file, or a hub.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use qmp_journal::Reader;
+use qmp_journal::{Query, Reader};
 use qmp_settings::suggest;
 use qmp_wire::{Offset, Record};
 
 use super::request::LogRequest;
 use crate::commands::left;
 use crate::exit::Failure;
-use crate::hub::{HubArgs, HubClient, HubError, HubFollow, HubItem};
+use crate::hub::{HubArgs, HubClient, HubError, HubFollow, HubItem, Query as HubQuery};
 use crate::output::{self, Output};
 use crate::paths::{self, DefaultPaths};
 
@@ -18,7 +19,7 @@ use crate::paths::{self, DefaultPaths};
 pub(in crate::commands) const HUB_BACK: &str = "qmp: the hub is back, and no record is missing here; events that the hub may have missed lie between two epochs";
 
 /// Records that are read from the file at a time.
-const BATCH_MAX_RECORDS: usize = 1_024;
+pub(super) const BATCH_MAX_RECORDS: usize = 1_024;
 
 /// A source of records.
 pub(in crate::commands) enum Source {
@@ -92,6 +93,41 @@ impl Source {
                 let file = info.journal.as_deref().unwrap_or_else(|| Path::new("the journal")).display();
                 let spans = info.damaged.into_iter().filter(|span| span.last > after.0);
                 check_damage(&file, spans.map(|span| (span.desc, span.lost)))
+            }
+        }
+    }
+
+    /// Passes the selected records after `after` to `take`, up to the present head or until `take` breaks. The two queries are
+    /// the same one for a file and for the hub.
+    pub(in crate::commands) async fn each(
+        &self,
+        (in_file, at_hub): (Query, HubQuery),
+        after: Offset,
+        take: &mut (dyn FnMut(Record<'_>) -> ControlFlow<()> + Send),
+    ) -> Result<(), Failure> {
+        match self {
+            Self::File(reader) => {
+                let mut cursor = reader.cursor(in_file, after);
+                loop {
+                    let batch = cursor.next_batch(BATCH_MAX_RECORDS)?;
+                    if batch.is_empty() {
+                        return Ok(());
+                    }
+                    for record in batch {
+                        if take(record).is_break() {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            Self::Hub(client) => {
+                let mut lines = client.records(&at_hub.with("after", after.0)).await?;
+                while let Some(record) = lines.next_record().await? {
+                    if take(record).is_break() {
+                        return Ok(());
+                    }
+                }
+                Ok(())
             }
         }
     }

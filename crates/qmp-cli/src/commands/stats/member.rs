@@ -1,19 +1,18 @@
 //! Counts by the value of a member of the records' data, which the records themselves have.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 
 use qmp_host::clock;
+use qmp_journal::Query;
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use serde_json::Value;
 
 use super::counted::{Counts, Name, Other, SPARK_COLUMNS};
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
-use crate::hub::{HubError, Query as HubQuery};
+use crate::hub::Query as HubQuery;
 use crate::window::Window;
-
-/// Records that are read from the file at a time.
-const BATCH_MAX_RECORDS: usize = 1_024;
 
 /// The values of a member, with the times of receipt of their records.
 #[derive(Default)]
@@ -22,31 +21,17 @@ struct Values(HashMap<String, Vec<i64>>);
 /// Counts the records that `queries` select by the value at `path`; records without one are not counted.
 pub(super) async fn count(
     source: &Source,
-    (in_file, at_hub): (qmp_journal::Query, HubQuery),
+    queries: (Query, HubQuery),
     (name, path): (&str, &[Box<str>]),
     window: Window,
     top: usize,
 ) -> Result<Counts, Failure> {
     let mut values = Values::default();
-    match source {
-        Source::File(reader) => {
-            let mut cursor = reader.cursor(in_file, Offset(0));
-            loop {
-                let batch = cursor.next_batch(BATCH_MAX_RECORDS)?;
-                if batch.is_empty() {
-                    break;
-                }
-                batch.iter().for_each(|record| values.take(record, path));
-            }
-        }
-        Source::Hub(client) => {
-            let mut lines = client.records(&at_hub).await?;
-            while let Some(line) = lines.next().await? {
-                let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
-                values.take(&record, path);
-            }
-        }
-    }
+    let mut take = |record: Record<'_>| {
+        values.take(&record, path);
+        ControlFlow::Continue(())
+    };
+    source.each(queries, Offset(0), &mut take).await?;
     Ok(values.counts(name, window, top))
 }
 

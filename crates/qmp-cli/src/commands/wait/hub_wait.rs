@@ -172,8 +172,7 @@ impl HubWait<'_> {
         if lines.removed() > 0 && std::mem::take(&mut self.is_since_offset) {
             output::note(removed(lines.removed()));
         }
-        while let Some(line) = lines.next().await? {
-            let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
+        while let Some(record) = lines.next_record().await? {
             self.position = record.offset.unwrap_or(self.position);
             if self.goal.is_match(&record) {
                 return Ok(Some(record));

@@ -7,10 +7,7 @@ use qmp_wire::{Offset, Record, UnixMicros};
 
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
-use crate::hub::{HubError, Query as HubQuery};
-
-/// Records that are read from the file at a time.
-const BATCH_MAX_RECORDS: usize = 1_024;
+use crate::hub::Query as HubQuery;
 
 pub(super) fn of_vm(vm: &str) -> Result<Query, Failure> {
     Ok(Query { vm: Globs::parse([vm]).map_err(Failure::usage)?, ..Query::default() })
@@ -24,37 +21,11 @@ pub(super) async fn each(
     after: Offset,
     take: &mut (dyn FnMut(Record<'_>) -> ControlFlow<()> + Send),
 ) -> Result<(), Failure> {
-    match source {
-        Source::File(reader) => {
-            let query = Query { kind: kind.into_iter().collect(), ..of_vm(vm)? };
-            let mut cursor = reader.cursor(query, after);
-            loop {
-                let batch = cursor.next_batch(BATCH_MAX_RECORDS)?;
-                if batch.is_empty() {
-                    return Ok(());
-                }
-                for record in batch {
-                    if take(record).is_break() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        Source::Hub(client) => {
-            let mut query = HubQuery::default();
-            query.add("vm", vm);
-            kind.iter().for_each(|kind| query.add("kind", kind.name()));
-            query.add("after", after.0);
-            let mut lines = client.records(&query).await?;
-            while let Some(line) = lines.next().await? {
-                let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
-                if take(record).is_break() {
-                    return Ok(());
-                }
-            }
-            Ok(())
-        }
-    }
+    let in_file = Query { kind: kind.into_iter().collect(), ..of_vm(vm)? };
+    let mut at_hub = HubQuery::default();
+    at_hub.add("vm", vm);
+    kind.iter().for_each(|kind| at_hub.add("kind", kind.name()));
+    source.each((in_file, at_hub), after, take).await
 }
 
 /// Whether a record was received at `moment` or before.
