@@ -83,8 +83,9 @@ fn check(api: &ApiState, request: &Request) -> Result<(), ApiError> {
         let max = span::describe(SILENCE_MAX.as_micros().try_into().unwrap_or(u64::MAX));
         return Err(ApiError::bad_request(format!("a silence lasts {max} at most")));
     }
-    if request.reason.len() > REASON_MAX_BYTES {
-        return Err(ApiError::bad_request(format!("the reason has at most {REASON_MAX_BYTES} bytes")));
+    let is_end = request.seconds.0 == 0;
+    if request.reason.len() > REASON_MAX_BYTES || (request.reason.trim().is_empty() && !is_end) {
+        return Err(ApiError::bad_request(format!("the reason has 1 to {REASON_MAX_BYTES} bytes")));
     }
     let Some(rule) = &request.rule else { return Ok(()) };
     let statuses = api.rules.statuses();
@@ -116,7 +117,5 @@ fn summary(silence: &Silence, seconds: u64, who: &str) -> String {
         return format!("{rules} {verb} not silenced any more ({who}).");
     }
     let length = span::describe(seconds.saturating_mul(1_000_000));
-    let reason = Some(&*silence.reason).filter(|reason| !reason.trim().is_empty());
-    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("{rules} {verb} silenced for {length}{reason} ({who}).")
+    format!("{rules} {verb} silenced for {length}: {} ({who}).", silence.reason)
 }
