@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is beside a journal.
+/// The endings of the names of a journal's files.
 const SUFFIXES: [&str; 5] = ["", "-wal", "-shm", ".lock", ".sinks"];
 
 /// The files of a journal that did not exist before.

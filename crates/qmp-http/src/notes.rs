@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Principal;
 use super::error::ApiError;
 use super::execute::no_such_vm;
-use super::operator_record::{Whole, append, body, read_json};
+use super::operator_record::{WholeNumber, append, body, read_json};
 use super::vm_path::VmPath;
 use crate::state::ApiState;
 
@@ -24,7 +24,7 @@ struct Request {
     text: String,
     /// The offset of the record that the note is about.
     #[serde(default)]
-    about: Option<Whole>,
+    about: Option<WholeNumber>,
 }
 
 /// The record of the note.
@@ -50,7 +50,7 @@ pub(super) async fn note(
     let mut data = principal.identity().members();
     data.insert("text".into(), text.clone().into());
     let mut causes = Causes::new();
-    if let Some(Whole(about)) = about {
+    if let Some(WholeNumber(about)) = about {
         data.insert("about".into(), about.into());
         causes = about_record(&api, &name, Offset(about)).await?;
     }

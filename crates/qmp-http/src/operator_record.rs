@@ -49,9 +49,9 @@ pub(super) async fn append<'v>(
 
 /// A whole number, which JSON may write as `5.0`, too.
 #[derive(Clone, Copy)]
-pub(super) struct Whole(pub(super) u64);
+pub(super) struct WholeNumber(pub(super) u64);
 
-impl<'de> serde::Deserialize<'de> for Whole {
+impl<'de> serde::Deserialize<'de> for WholeNumber {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = serde_json::Number::deserialize(deserializer)?;
         let of_float = |value: f64| (value.fract() == 0.0).then(|| format!("{value:.0}").parse().ok())?;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Principal;
 use super::error::ApiError;
 use super::execute::no_such_vm;
-use super::operator_record::{Whole, append, body, read_json};
+use super::operator_record::{WholeNumber, append, body, read_json};
 use crate::state::ApiState;
 
 /// The longest reason, in bytes: a sentence.
@@ -28,7 +28,7 @@ struct Request {
     #[serde(default)]
     rule: Option<Box<str>>,
     /// 0 ends the silences for the same VMs and rule.
-    seconds: Whole,
+    seconds: WholeNumber,
     #[serde(default)]
     reason: Box<str>,
 }

@@ -30,17 +30,17 @@ pub(crate) struct DomainRecorder {
     reopen: mpsc::UnboundedSender<Uuid>,
 }
 
-/// A VM whose process a task waits for.
-struct Watched<'a>(&'a FollowedVm);
+/// The wait of a task for the process of a VM, which the VM shows as long as this lives.
+struct ProcessWatch<'a>(&'a FollowedVm);
 
-impl<'a> Watched<'a> {
+impl<'a> ProcessWatch<'a> {
     fn new(vm: &'a FollowedVm) -> Self {
         vm.set_process_watched(true);
         Self(vm)
     }
 }
 
-impl Drop for Watched<'_> {
+impl Drop for ProcessWatch<'_> {
     fn drop(&mut self) {
         self.0.set_process_watched(false);
     }
@@ -118,7 +118,7 @@ impl DomainRecorder {
             return;
         }
         let pid = process.pid();
-        let _watched = awaits_end.then(|| Watched::new(&self.vm));
+        let _watched = awaits_end.then(|| ProcessWatch::new(&self.vm));
         let status = if awaits_end { process.exit_of_running().await } else { process.wait_for_exit().await };
         if let Some(status) = status {
             let clock = self.lock().recorder.clock();

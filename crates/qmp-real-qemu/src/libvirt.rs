@@ -19,8 +19,8 @@ pub use domain_xml::DomainXml;
 /// The path in Debian, which may be missing from a user's PATH.
 const LIBVIRTD: &str = "/usr/sbin/libvirtd";
 
-/// The user `nobody` of Debian, because root's libvirtd would be the one of the system.
-const NOBODY: u32 = 65534;
+/// The id of Debian's user without rights, which runs libvirtd: that of root would be the one of the system.
+pub const NOBODY: u32 = 65534;
 
 /// Daemons that were started: each is a host of its own, so that domains can migrate between them.
 static STARTED: AtomicU32 = AtomicU32::new(0);

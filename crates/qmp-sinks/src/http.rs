@@ -1,4 +1,4 @@
-//! What sinks that post to a receiver share: its address, the connection to it, headers, and what its replies mean.
+//! The common parts of sinks that post to a receiver: its address, the connection to it, headers, and the meaning of its replies.
 
 mod target;
 mod connection;

@@ -204,7 +204,7 @@ proptest! {
         prop_assert_eq!(found, expected(&states, &["paused", "io-error"], 4_000));
     }
 
-    /// Alerts and their ends alternate, and gaps in what is known, and silences, neither add nor lose an end.
+    /// Alerts and their ends alternate; neither a span without a known state nor a silence adds or loses an end.
     #[test]
     fn alerts_alternate_over_gaps_and_silences(
         steps in prop::collection::vec((1i64..700, 0usize..4), 0..10),

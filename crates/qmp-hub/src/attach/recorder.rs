@@ -1,6 +1,6 @@
 //! The records of one VM: epochs, events and their ends, into the journal, which is never waited for.
 //!
-//! What is recorded is decided by [`EpochMachine`], which is pure; this type appends, counts and sets the VM's status. Its owner
+//! [`EpochMachine`], which is pure, decides which records there are; this type appends, counts and sets the VM's status. Its owner
 //! reads the VM's events: an [`Attachment`](super::Attachment) from a monitor, a follower of libvirt for many VMs.
 
 use std::borrow::Cow;

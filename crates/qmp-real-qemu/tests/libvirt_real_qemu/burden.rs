@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::follower_process::{follower_process, said};
-use crate::raw::Raw;
+use crate::raw::RawMonitor;
 use crate::watched_hub::{WatchedHub, is_attached};
 
 /// Events while the journal stalls.
@@ -32,7 +32,7 @@ async fn stalled_journal_costs_libvirtd_nothing() {
     .await;
     libvirt.virsh(&["start", "vm1"]);
     hub.until(is_attached).await;
-    let mut raw = Raw::connect(&libvirt);
+    let mut raw = RawMonitor::connect(&libvirt);
     let before = memory_kib(libvirt.daemon());
     let vm = hub.hub.registry().vms().get("vm1").expect("a VM");
 

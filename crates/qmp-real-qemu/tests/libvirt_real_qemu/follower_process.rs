@@ -7,13 +7,12 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use qmp_real_qemu::NOBODY;
+
 use crate::follower::Follower;
 
 /// The variables that make the process: the socket, the URI, and the file for the items.
 const VARIABLES: [&str; 3] = ["QMP_FOLLOWER_SOCKET", "QMP_FOLLOWER_URI", "QMP_FOLLOWER_ITEMS"];
-
-/// The user `nobody` of Debian.
-const NOBODY: u32 = 65534;
 
 /// Starts a follower that writes its items to the file `says`.
 pub(crate) fn follower_process(socket: &Path, uri: &str, says: &Path, as_nobody: bool) -> Child {

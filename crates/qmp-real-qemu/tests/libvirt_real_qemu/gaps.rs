@@ -13,7 +13,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use crate::proxy::{Proxy, monitor_socket};
-use crate::raw::Raw;
+use crate::raw::RawMonitor;
 use crate::watched_hub::{PlainEvent, WatchedHub, events, is_attached, is_detached, snapshot, why, words};
 
 /// Restarts of libvirtd under load.
@@ -24,12 +24,12 @@ const COMMAND_INTERVAL: Duration = Duration::from_micros(2500);
 
 /// A thread that stops and resumes a domain until the test has had enough.
 struct Load {
-    raw: std::thread::JoinHandle<Raw>,
+    raw: std::thread::JoinHandle<RawMonitor>,
     is_over: Arc<AtomicBool>,
 }
 
 impl Load {
-    fn start(mut raw: Raw) -> Self {
+    fn start(mut raw: RawMonitor) -> Self {
         let is_over = Arc::<AtomicBool>::default();
         let over = Arc::clone(&is_over);
         let raw = std::thread::spawn(move || {
@@ -38,7 +38,7 @@ impl Load {
                 for command in ["stop", "cont"] {
                     raw.send(command, &json!({}));
                     next += COMMAND_INTERVAL;
-                    // The rate is what is tested here, and no condition.
+                    // The test needs this rate; the pause waits for no condition.
                     std::thread::sleep(next.saturating_duration_since(Instant::now()));
                 }
             }
@@ -47,7 +47,7 @@ impl Load {
         Self { raw, is_over }
     }
 
-    fn end(self) -> Raw {
+    fn end(self) -> RawMonitor {
         self.is_over.store(true, Ordering::Relaxed);
         self.raw.join().expect("no panic")
     }
@@ -59,7 +59,7 @@ async fn restarts_under_load_leave_whole_epochs_and_true_gaps() {
     let mut hub = WatchedHub::start(&libvirt).await;
     libvirt.virsh(&["start", "vm1"]);
     let mut records = hub.until(is_attached).await;
-    let load = Load::start(Raw::connect(&libvirt));
+    let load = Load::start(RawMonitor::connect(&libvirt));
     let mut ends = Vec::new();
     for round in 0..RESTARTS {
         // A hundred events within the epoch.

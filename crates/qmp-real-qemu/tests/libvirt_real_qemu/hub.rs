@@ -9,7 +9,7 @@ use qmp_real_qemu::{DomainXml, Libvirt};
 use qmp_wire::{Body, DetachReason};
 use serde_json::json;
 
-use crate::raw::Raw;
+use crate::raw::RawMonitor;
 use crate::watched_hub::{WatchedHub, events, is_attached, is_detached, why};
 
 /// Devices with events.
@@ -30,7 +30,7 @@ async fn events_of_a_run_equal_those_of_a_raw_monitor() {
     let mut hub = WatchedHub::start(&libvirt).await;
     libvirt.virsh(&["start", "vm1", "--paused"]);
     hub.until(is_attached).await;
-    let mut raw = Raw::connect(&libvirt);
+    let mut raw = RawMonitor::connect(&libvirt);
     // Before the firmware uses it.
     devices(&mut raw);
     libvirt.virsh(&["resume", "vm1"]);
@@ -55,7 +55,7 @@ async fn events_of_a_run_equal_those_of_a_raw_monitor() {
 }
 
 /// Stops, resets and the power button.
-fn control(libvirt: &Libvirt, raw: &mut Raw) {
+fn control(libvirt: &Libvirt, raw: &mut RawMonitor) {
     for (command, event) in [
         ("stop", "STOP"),
         ("cont", "RESUME"),
@@ -86,7 +86,7 @@ fn control(libvirt: &Libvirt, raw: &mut Raw) {
 }
 
 /// The tray of a drive.
-fn devices(raw: &mut Raw) {
+fn devices(raw: &mut RawMonitor) {
     let drives = raw.execute("query-block", &json!({}));
     let drive =
         drives.as_array().expect("drives").iter().find_map(|drive| drive["qdev"].as_str()).expect("a drive");
@@ -97,7 +97,7 @@ fn devices(raw: &mut Raw) {
 }
 
 /// A job that mirrors, one that is cancelled.
-fn jobs(raw: &mut Raw) {
+fn jobs(raw: &mut RawMonitor) {
     for node in ["node1", "node2", "node3"] {
         let null = json!({"driver": "null-co", "node-name": node, "size": 1 << 20, "read-zeroes": true});
         raw.execute("blockdev-add", &null);
@@ -120,7 +120,7 @@ fn jobs(raw: &mut Raw) {
 }
 
 /// A client of the screen.
-fn show(libvirt: &Libvirt, raw: &mut Raw) {
+fn show(libvirt: &Libvirt, raw: &mut RawMonitor) {
     let mut client = UnixStream::connect(libvirt.path("vnc.sock")).expect("QEMU listens");
     raw.until("VNC_CONNECTED");
     let mut greeting = [0; 12];
@@ -137,7 +137,7 @@ fn show(libvirt: &Libvirt, raw: &mut Raw) {
 }
 
 /// What a guest does by its ports: its clock, its watchdog, its panic.
-fn guest(raw: &mut Raw) {
+fn guest(raw: &mut RawMonitor) {
     raw.execute("stop", &json!({}));
     raw.until("STOP");
     // The firmware does not write to the same ports meanwhile, and need not go on after it.

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use qmp_real_qemu::DomainXml;
+use qmp_real_qemu::{DomainXml, NOBODY};
 use qmp_testing::wait_for;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
@@ -32,9 +32,6 @@ const ACTIONS: [&str; 11] = [
     "api.domain.stop",
     "api.domain.suspend",
 ];
-
-/// The user `nobody` of Debian, which is `qmp-events` in the namespace.
-const NOBODY: u32 = 65534;
 
 /// The daemons of a system.
 struct System {
@@ -110,6 +107,7 @@ impl System {
             .env("HOME", self.home.path())
             .current_dir("/");
         if as_nobody {
+            // In the namespace, this id is the user `qmp-events`.
             virsh.uid(NOBODY).gid(NOBODY);
         }
         virsh.output().expect("starts")

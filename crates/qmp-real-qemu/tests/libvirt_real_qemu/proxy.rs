@@ -16,7 +16,7 @@ pub(crate) struct Proxy {
 }
 
 /// A connection of libvirtd through the proxy.
-pub(crate) struct Proxied {
+pub(crate) struct ProxiedConnection {
     libvirtd: UnixStream,
 }
 
@@ -39,7 +39,7 @@ impl Proxy {
     }
 
     /// Waits for libvirtd, and passes bytes on from here on.
-    pub(crate) fn accept(self) -> Proxied {
+    pub(crate) fn accept(self) -> ProxiedConnection {
         let (libvirtd, _) = self.listener.accept().expect("accepts");
         let qemu = UnixStream::connect(&self.monitor).expect("QEMU listens");
         let ways = [(&libvirtd, &qemu), (&qemu, &libvirtd)];
@@ -47,11 +47,11 @@ impl Proxy {
             let (from, to) = (from.expect("clones"), to.expect("clones"));
             std::thread::spawn(move || pass(from, to));
         }
-        Proxied { libvirtd }
+        ProxiedConnection { libvirtd }
     }
 }
 
-impl Proxied {
+impl ProxiedConnection {
     /// Sends bytes to libvirtd.
     pub(crate) fn inject(&mut self, bytes: &[u8]) {
         self.libvirtd.write_all(bytes).expect("libvirtd reads");

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::watched_hub::PlainEvent;
 
 /// A connection that a thread reads until QEMU ends.
-pub(crate) struct Raw {
+pub(crate) struct RawMonitor {
     stream: UnixStream,
     lines: Arc<Mutex<Vec<Value>>>,
     reader: JoinHandle<()>,
@@ -21,7 +21,7 @@ pub(crate) struct Raw {
     taken: BTreeMap<String, usize>,
 }
 
-impl Raw {
+impl RawMonitor {
     /// Connects, and leaves the negotiation of capabilities.
     pub(crate) fn connect(libvirt: &Libvirt) -> Self {
         let stream = wait_for("a second monitor", || UnixStream::connect(libvirt.path("raw.sock")).ok());

@@ -5,7 +5,7 @@ use qmp_testing::poll_until;
 use qmp_wire::Record;
 use rustix::process::{Signal, kill_process};
 
-use crate::raw::Raw;
+use crate::raw::RawMonitor;
 use crate::watched_hub::{WatchedHub, why, words};
 
 /// The watchdog, the panic device and a disk for snapshots.
@@ -296,7 +296,7 @@ async fn tell(libvirt: &Libvirt, hub: &mut WatchedHub, story: &Story) -> (Vec<St
     for step in story.steps {
         match *step {
             Virsh(command) => drop(libvirt.virsh(command)),
-            Port(write, event) => Raw::connect(libvirt).write_port(write, event),
+            Port(write, event) => RawMonitor::connect(libvirt).write_port(write, event),
             Kill => kill_process(libvirt.qemu(), Signal::KILL).expect("permitted"),
             Until(begin) => {
                 all.extend(hub.until(|one| words(one).is_some_and(|one| one.starts_with(begin))).await);
