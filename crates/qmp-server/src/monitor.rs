@@ -106,6 +106,7 @@ impl Monitor {
         let socket = dialer.connect_once()?;
         let id = self.inner.parts.shared.next_dialer();
         self.inner.add_dialer(id, dialer, socket)?;
+        self.inner.rest();
         Ok(id)
     }
 
@@ -120,7 +121,9 @@ impl Monitor {
     ///
     /// A system error if the socket cannot be watched.
     pub fn attach(&mut self, stream: impl Into<OwnedFd>) -> io::Result<()> {
-        self.inner.attach(stream.into())
+        self.inner.attach(stream.into())?;
+        self.inner.rest();
+        Ok(())
     }
 
     /// Closes a connection without a message; returns `false` if it is already closed.

@@ -24,7 +24,6 @@ impl EventLoop {
         if let Some(key) = self.open(socket, Origin::Attached, service)? {
             self.serve(key);
         }
-        self.rest();
         Ok(())
     }
 

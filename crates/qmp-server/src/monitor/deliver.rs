@@ -34,17 +34,18 @@ impl EventLoop {
         let now = self.parts.shared.clock.monotonic();
         {
             let mut queue = lock_patiently(&self.parts.shared.queue);
-            let released = queue.take(now, &mut batch, may_sleep);
+            let released = queue.take(now, &mut batch, may_sleep && self.orders.is_empty());
             if released > 0 {
                 add(&self.parts.shared.counters.emitted, released);
             }
             self.parts.shared.waiting.store(0, Relaxed);
         }
-        let was_empty = batch.is_empty();
-        if !was_empty {
+        let was_empty = batch.is_empty() && self.orders.is_empty();
+        if !batch.is_empty() {
             self.deliver(&mut batch);
         }
         self.batch = batch;
+        self.execute_orders();
         !was_empty
     }
 
@@ -52,7 +53,8 @@ impl EventLoop {
         if self.parts.shared.policy.validation == Validation::Count {
             self.count_invalid(batch);
         }
-        let (replies, orders) = (std::mem::take(&mut batch.replies), std::mem::take(&mut batch.orders));
+        let replies = std::mem::take(&mut batch.replies);
+        self.orders.extend(batch.orders.drain(..));
         let lines = Lines { compact: batch, spread: (self.pretty_audience > 0).then(|| spread(batch)) };
         let mut from = 0;
         for reply in replies {
@@ -63,9 +65,6 @@ impl EventLoop {
         self.deliver_events(&lines, from, batch.ends.len());
         if batch.overrun > 0 {
             self.report_overrun(batch.overrun);
-        }
-        for order in orders {
-            self.execute_order(order);
         }
     }
 

@@ -37,7 +37,6 @@ impl EventLoop {
             self.dialers.insert(id, Slot { dialer, service, state: DialState::Waiting(Instant::now()) });
             self.attempt(id, 0);
         }
-        self.rest();
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! empty. It never blocks.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -62,6 +63,10 @@ pub(crate) struct EventLoop {
     /// Connections with a pending request.
     pub(super) to_serve: Vec<ConnectionKey>,
     pub(super) batch: Batch,
+    /// Orders taken from the queue and not executed yet.
+    pub(super) orders: VecDeque<Order>,
+    /// Whether an order is being executed: orders taken meanwhile wait for its end.
+    pub(super) executes_order: bool,
     /// Buffer of the last read.
     pub(super) input: Vec<u8>,
     pub(super) ready: Vec<Ready>,
@@ -91,6 +96,8 @@ impl EventLoop {
             audience: Vec::new(),
             to_serve: Vec::new(),
             batch: Batch::default(),
+            orders: VecDeque::new(),
+            executes_order: false,
             input: vec![0; READ_BYTES],
             ready: Vec::new(),
             is_behind: false,
@@ -216,7 +223,23 @@ impl EventLoop {
         self.listeners.remove(id)
     }
 
-    pub(super) fn execute_order(&mut self, order: Order) {
+    /// Executes the waiting orders in their sequence. Does nothing during an order, which may take further ones from
+    /// the queue.
+    ///
+    /// An order from then on waits for the next call, so that a thread that orders again and again starves no client.
+    pub(super) fn execute_orders(&mut self) {
+        if self.executes_order {
+            return;
+        }
+        self.executes_order = true;
+        for _ in 0..self.orders.len() {
+            let Some(order) = self.orders.pop_front() else { break };
+            self.execute_order(order);
+        }
+        self.executes_order = false;
+    }
+
+    fn execute_order(&mut self, order: Order) {
         match order {
             Order::Listen(id, listener) => {
                 // If this fails, the listener is closed, which its clients notice.
@@ -314,7 +337,7 @@ impl EventLoop {
             std::mem::take(&mut queue.batch.orders)
         };
         // Drop the sockets in the orders, so that their clients notice.
-        drop(orders);
+        drop((orders, std::mem::take(&mut self.orders)));
         for slot in 0..self.connections.len() {
             if let Some(connection) = self.connections[slot].take() {
                 add(&shared.counters.unwritten, connection.outgoing.messages());
