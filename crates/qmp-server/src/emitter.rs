@@ -276,7 +276,8 @@ impl Emitter {
             }
         }
         let unheard = self.shared.audience.load(Relaxed) == 0;
-        if !unheard && queue.batch.lines.len() + tail.len() > QUEUE_MAX_BYTES {
+        let waiting = queue.batch.lines.len();
+        if !unheard && waiting > 0 && waiting + tail.len() > QUEUE_MAX_BYTES {
             queue.batch.overrun += 1;
             add(&self.shared.counters.overrun, 1);
             return self.wake_after(guard, EmitOutcome::Overrun);

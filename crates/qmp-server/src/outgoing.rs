@@ -55,9 +55,11 @@ impl Outgoing {
         begins as u64 + u64::from(!bytes.is_empty())
     }
 
-    /// Returns the bytes of whole events, which a client that does not read makes grow without limit.
-    pub(crate) fn event_bytes(&self) -> usize {
-        self.event_bytes
+    /// Returns whether more than one whole event waits, in more than `max_bytes`. A client that does not read makes
+    /// the events grow without limit; one event has any size.
+    pub(crate) fn exceeds(&self, max_bytes: usize) -> bool {
+        let mut events = self.pieces.iter().filter(|piece| piece.events > 0);
+        self.event_bytes > max_bytes && events.nth(1).is_some()
     }
 
     /// Appends a message that must not be dropped.

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Maximum bytes of events that wait for the monitor's loop; further events are dropped and counted, a loss for
-/// each client like any other.
+/// each client like any other. An empty queue accepts one event of any size.
 ///
 /// A QEMU emits at most 3,000 events a second, of about 100 bytes: this is three seconds without a turn of the
 /// loop.

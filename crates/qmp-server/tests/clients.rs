@@ -396,3 +396,23 @@ fn stop_sends_remaining_output_and_closes() {
     assert_eq!(names, ["WATCHDOG", "SHUTDOWN", "WATCHDOG"]);
     assert_eq!(emitter.emit(&watchdog), EmitOutcome::Closed);
 }
+
+#[test]
+fn event_larger_than_the_queue_reaches_a_client_that_reads() {
+    let mut monitor = monitor(|builder| builder.any_event(true));
+    let mut client = client(&mut monitor);
+    let text = format!(r#"{{"text": "{}"}}"#, "a".repeat(2 * QUEUE_MAX_BYTES));
+    let large = TextEvent { name: "__io.example_LARGE", data: Some(&text) };
+    // The socket accepts a part of the first one; the second one waits as a whole.
+    for _ in 0..2 {
+        assert_eq!(monitor.emitter().emit(&large), EmitOutcome::Queued);
+        monitor.process().unwrap();
+    }
+    let emitter = monitor.emitter();
+    let thread = monitor.spawn().unwrap();
+    for _ in 0..2 {
+        assert!(client.line().unwrap().len() > text.len());
+    }
+    assert_eq!((emitter.stats().closed_slow, emitter.stats().overrun), (0, 0));
+    thread.stop().unwrap();
+}

@@ -93,7 +93,7 @@ impl EventLoop {
             let written = connection.write_events(lines, ends, start);
             if written.is_err() || connection.watch(connection.is_read()).is_err() {
                 disconnected.push(connection.key);
-            } else if connection.outgoing.event_bytes() > self.parts.output_max_bytes {
+            } else if connection.outgoing.exceeds(self.parts.output_max_bytes) {
                 slow.push(connection.key);
             }
         }
