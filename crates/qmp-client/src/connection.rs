@@ -82,7 +82,7 @@ impl Connection {
         client.negotiation_timeout = config.negotiation_timeout;
         client.frame_max_bytes = config.frame_max_bytes;
         let client = Client::new(client, now.into_std());
-        let timer = Box::pin(tokio::time::sleep_until(now + config.negotiation_timeout));
+        let timer = Box::pin(tokio::time::sleep(config.negotiation_timeout));
         let negotiation = Some(Box::new(Negotiation {
             address,
             timer,

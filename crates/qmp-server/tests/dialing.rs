@@ -309,3 +309,16 @@ fn real_qemu_without_reconnect_ends_if_no_client_listens() {
     let mut qemu = Qemu::start(&program, &place.path(), "");
     assert!(!qemu.0.wait().unwrap().success(), "`Monitor::dial` returns an error in that case");
 }
+
+#[test]
+fn delay_beyond_the_range_of_the_clock_never_passes() {
+    let place = Place::new();
+    let mut monitor = monitor();
+    monitor.dial(Dialer::unix(place.path()).unwrap().reconnect(Duration::MAX)).unwrap();
+    assert_eq!((monitor.stats().dials_failed, monitor.next_timeout()), (1, None));
+    let (text, descriptors) = monitor.hand_over().into_parts();
+    let handover = Handover::from_parts(&text, descriptors).unwrap();
+    let mut successor = Monitor::builder(11, 1, 3).resume(handover).unwrap();
+    successor.process().unwrap();
+    assert_eq!(successor.stats().dials_failed, 0);
+}

@@ -34,7 +34,8 @@ impl EventLoop {
                 self.serve(key);
             }
         } else {
-            self.dialers.insert(id, Slot { dialer, service, state: DialState::Waiting(Instant::now()) });
+            self.dialers
+                .insert(id, Slot { dialer, service, state: DialState::Waiting(Some(Instant::now())) });
             self.attempt(id, 0);
         }
         Ok(())

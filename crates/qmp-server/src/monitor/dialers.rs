@@ -18,8 +18,8 @@ pub(super) struct Slot {
 
 #[derive(Debug)]
 pub(super) enum DialState {
-    /// The next attempt is made at this time.
-    Waiting(Instant),
+    /// The next attempt is made at this time; `None` for a delay beyond the range of the clock, which never passes.
+    Waiting(Option<Instant>),
     /// An attempt is in progress, to the address of this number.
     Connecting(PollRegistration, usize),
     Connected,
@@ -28,13 +28,13 @@ pub(super) enum DialState {
 impl Slot {
     /// Waits for the delay.
     pub(super) fn wait(&mut self) {
-        self.state = DialState::Waiting(Instant::now() + self.dialer.delay.unwrap_or_default());
+        self.state = DialState::Waiting(Instant::now().checked_add(self.dialer.delay.unwrap_or_default()));
     }
 
     /// Returns the time of the next attempt, if it is known.
     pub(super) fn due_at(&self) -> Option<Instant> {
         match self.state {
-            DialState::Waiting(at) => Some(at),
+            DialState::Waiting(at) => at,
             DialState::Connecting(..) | DialState::Connected => None,
         }
     }

@@ -123,7 +123,9 @@ impl EventLoop {
                 addresses,
                 delay_us: microseconds(dialer.delay.unwrap_or_default()),
                 remaining_us: match dial {
-                    DialState::Waiting(at) => Some(microseconds(at.saturating_duration_since(now))),
+                    DialState::Waiting(at) => {
+                        Some(at.map_or(u64::MAX, |at| microseconds(at.saturating_duration_since(now))))
+                    }
                     DialState::Connecting(..) => Some(0),
                     DialState::Connected => None,
                 },
@@ -147,7 +149,7 @@ impl EventLoop {
             } else {
                 // A connection that could not be continued is a loss.
                 let remaining_us = state.remaining_us.unwrap_or(state.delay_us);
-                DialState::Waiting(Instant::now() + Duration::from_micros(remaining_us))
+                DialState::Waiting(Instant::now().checked_add(Duration::from_micros(remaining_us)))
             };
             let service = self.service_of(settings);
             self.dialers.insert(DialerId(state.id), Slot { dialer, service, state: dial });

@@ -16,7 +16,8 @@ const BEGINNING_MAX_BYTES: usize = 80;
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
-    deadline: Instant,
+    /// `None` for a timeout beyond the range of the clock, which is never reached.
+    deadline: Option<Instant>,
     reader: FrameReader,
     session: Session,
     failed: Option<ClientError>,
@@ -47,7 +48,7 @@ impl Client {
     #[must_use]
     pub fn new(config: ClientConfig, now: Instant) -> Self {
         Self {
-            deadline: now + config.negotiation_timeout,
+            deadline: now.checked_add(config.negotiation_timeout),
             reader: FrameReader::new(config.frame_max_bytes),
             session: Session {
                 want_out_of_band: config.out_of_band,
@@ -108,7 +109,7 @@ impl Client {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let waits = matches!(self.session.phase, Phase::Connected | Phase::Negotiating { .. });
-        (waits && self.failed.is_none()).then_some(self.deadline)
+        self.deadline.filter(|_| waits && self.failed.is_none())
     }
 
     /// Returns the next output.

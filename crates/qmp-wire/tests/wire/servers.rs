@@ -1,8 +1,9 @@
 //! Messages of servers that clients in the field handle wrongly: each row is an existing server.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
-use qmp_wire::{ClientConfig, FRAME_MAX_BYTES, FrameError, FrameReader, Message, NESTING_MAX};
+use qmp_wire::{Client, ClientConfig, FRAME_MAX_BYTES, FrameError, FrameReader, Message, NESTING_MAX};
 
 use crate::conversation::{Conversation, NONCE, event_line, id};
 
@@ -317,4 +318,14 @@ fn first_error(stream: &str, limit_bytes: usize) -> Option<FrameError> {
     let error = error_of(stream.len().max(1));
     assert_eq!(error_of(1), error, "byte by byte");
     error
+}
+
+#[test]
+fn negotiation_timeout_beyond_the_range_of_the_clock_is_never_reached() {
+    let mut config = ClientConfig::new(0);
+    config.negotiation_timeout = Duration::MAX;
+    let now = Instant::now();
+    let mut client = Client::new(config, now);
+    assert_eq!(client.poll_timeout(), None);
+    client.handle_timeout(now + Duration::from_secs(1 << 40)).unwrap();
 }
