@@ -18,6 +18,11 @@ use crate::{listener::Settings, slow_reader::SlowReader};
 /// The version of the text's layout; a successor refuses any other.
 const VERSION: u32 = 2;
 
+/// Maximum id of a listener or dialer, and maximum line and column of a stream, that a successor accepts: it counts on
+/// from there.
+const ID_MAX: u64 = u64::MAX / 2;
+const POSITION_MAX: u64 = u64::MAX / 2;
+
 /// Listeners, dialers, connections and held events of a monitor that stopped serving, to be resumed in this process or
 /// another: [`Monitor::hand_over`](crate::Monitor::hand_over),
 /// [`MonitorBuilder::resume`](crate::MonitorBuilder::resume).
@@ -165,6 +170,15 @@ impl Handover {
             .map_err(|error| unreadable(&error.to_string()))?;
         if state.version != VERSION {
             return Err(unreadable("another layout"));
+        }
+        let dialers = state.connections.iter().filter_map(|connection| connection.dialer);
+        let ids = state.listeners.iter().map(|listener| listener.id);
+        if ids.chain(state.dialers.iter().map(|dialer| dialer.id)).chain(dialers).any(|id| id > ID_MAX) {
+            return Err(unreadable("an id that no monitor assigns"));
+        }
+        let positions = state.connections.iter().map(|connection| connection.line.max(connection.column));
+        if positions.max().is_some_and(|position| position > POSITION_MAX) {
+            return Err(unreadable("a position that no stream reaches"));
         }
         let expected = state.listeners.len() + state.connections.len();
         if expected != descriptors.len() {

@@ -52,7 +52,8 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// A system error if the socket cannot be watched.
+    /// A system error if the socket cannot be watched; [`io::ErrorKind::NotConnected`] after
+    /// [`shutdown`](Self::shutdown).
     pub fn listen(&mut self, listener: impl Into<Listener>) -> io::Result<ListenerId> {
         let id = self.inner.parts.shared.next_listener();
         self.inner.add_listener(id, listener.into())?;
@@ -66,7 +67,7 @@ impl Monitor {
     }
 
     /// Serves until a client has connected to a listener, as a QEMU with `wait=on` does at its start. Returns at
-    /// once if one already has.
+    /// once if one already has. A client that [`on_connect`](crate::MonitorBuilder::on_connect) refuses does not count.
     ///
     /// # Errors
     ///
@@ -101,7 +102,8 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// A system error; without [`Dialer::reconnect`], also the error of the attempt, for which this call waits.
+    /// A system error; without [`Dialer::reconnect`], also the error of the attempt, for which this call waits;
+    /// [`io::ErrorKind::NotConnected`] after [`shutdown`](Self::shutdown).
     pub fn dial(&mut self, dialer: Dialer) -> io::Result<DialerId> {
         let socket = dialer.connect_once()?;
         let id = self.inner.parts.shared.next_dialer();
@@ -119,7 +121,8 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// A system error if the socket cannot be watched.
+    /// A system error if the socket cannot be watched; [`io::ErrorKind::NotConnected`] after
+    /// [`shutdown`](Self::shutdown).
     pub fn attach(&mut self, stream: impl Into<OwnedFd>) -> io::Result<()> {
         self.inner.attach(stream.into())?;
         self.inner.rest();

@@ -236,3 +236,19 @@ fn successor_is_another_process() {
     assert_eq!(client.line(), None);
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn numbers_at_the_end_of_their_range_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut monitor = builder().build().unwrap();
+    monitor.listen(Listener::unix(directory.path().join("vm")).unwrap()).unwrap();
+    let _client = client(&mut monitor);
+    let (text, descriptors) = monitor.hand_over().into_parts();
+    for member in ["id", "line", "column"] {
+        let start = text.find(&format!(r#""{member}": "#)).unwrap() + member.len() + 4;
+        let end = start + text[start..].find([',', '}']).unwrap();
+        let text = format!("{}{}{}", &text[..start], u64::MAX, &text[end..]);
+        let copies = descriptors.iter().map(|descriptor| descriptor.try_clone().unwrap()).collect();
+        assert!(Handover::from_parts(&text, copies).is_err(), "{text}");
+    }
+}

@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::{os::unix::net::UnixStream, time::Duration};
+use std::{io::ErrorKind, os::unix::net::UnixStream, time::Duration};
 
 use qmp_events::{DatalessEvent, Event, RtcChange};
-use qmp_server::{Command, EmitOutcome, Emitter, Monitor, MonitorThread, NoArguments, SlowReader};
+use qmp_server::{Command, EmitOutcome, Emitter, Listener, Monitor, MonitorThread, NoArguments, SlowReader};
 use support::client::Client;
 
 /// More than the buffers of a unix socket hold, and less than the monitor holds for one client.
@@ -115,4 +115,19 @@ fn whole_lines(client: &mut Client) -> usize {
     // A stream that is closed with unread input ends with an error.
     let _ = client.stream.read_to_end(&mut bytes);
     bytes.windows(2).filter(|pair| pair == b"\r\n").count()
+}
+
+#[test]
+fn monitor_that_is_shut_down_accepts_no_client() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vm");
+    let mut monitor = Monitor::builder(11, 1, 3).build().unwrap();
+    monitor.shutdown();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let listened = monitor.listen(Listener::unix(&path).unwrap());
+    for outcome in [listened.map(drop), monitor.attach(theirs)] {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::NotConnected);
+    }
+    assert!(!path.exists());
+    assert_eq!(std::io::Read::read(&mut ours, &mut [0]).unwrap(), 0);
 }

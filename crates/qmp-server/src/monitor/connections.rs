@@ -20,6 +20,7 @@ use crate::{
 
 impl EventLoop {
     pub(super) fn attach(&mut self, socket: OwnedFd) -> io::Result<()> {
+        self.check_open()?;
         let service = self.service(Settings::default());
         if let Some(key) = self.open(socket, Origin::Attached, service)? {
             self.serve(key);

@@ -28,6 +28,7 @@ impl EventLoop {
         dialer: Dialer,
         socket: Option<OwnedFd>,
     ) -> io::Result<()> {
+        self.check_open()?;
         let service = self.service_of(dialer.settings);
         if let Some(socket) = socket {
             if let Some(key) = self.open(socket, Origin::Dialer(id), service)? {

@@ -211,11 +211,19 @@ impl EventLoop {
 
     pub(super) fn add_listener(&mut self, id: ListenerId, listener: Listener) -> io::Result<()> {
         let service = self.service_of(listener.settings);
-        let added = self.listeners.add(id, listener, service, &self.poller);
+        let added = self.check_open().and_then(|()| self.listeners.add(id, listener, service, &self.poller));
         if added.is_err() {
             self.parts.shared.arrivals.remove(id);
         }
         added
+    }
+
+    /// Fails after the monitor was shut down.
+    pub(super) fn check_open(&self) -> io::Result<()> {
+        if lock(&self.parts.shared.queue).closed {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the monitor was shut down"));
+        }
+        Ok(())
     }
 
     pub(super) fn remove_listener(&mut self, id: ListenerId) -> Option<Listener> {
