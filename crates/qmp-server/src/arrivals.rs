@@ -36,7 +36,7 @@ impl Arrivals {
         self.changed.notify_all();
     }
 
-    /// Records that a listener has accepted a client.
+    /// Records that a listener has accepted a client, which the embedder did not refuse.
     pub(crate) fn record(&self, id: ListenerId) {
         if lock(&self.accepted).insert(id, true) == Some(false) {
             self.changed.notify_all();

@@ -93,7 +93,7 @@ impl MonitorThread {
     }
 
     /// Waits until a client has connected to a listener, as a QEMU with `wait=on` does at its start. Returns at
-    /// once if one already has.
+    /// once if one already has. A client that [`on_connect`](crate::MonitorBuilder::on_connect) refuses does not count.
     ///
     /// # Errors
     ///

@@ -307,3 +307,14 @@ fn wait_for_client_of_an_own_loop_ends_at_its_timeout() {
     let _client = sockets.connect("vm");
     monitor.wait_for_client_timeout(id, Duration::from_secs(600)).unwrap();
 }
+
+#[test]
+fn wait_for_client_does_not_count_a_refused_client() {
+    let sockets = Sockets::new();
+    let mut monitor = monitor(|builder| builder.on_connect(|_| false));
+    let id = monitor.listen(Listener::unix(sockets.path("vm")).unwrap()).unwrap();
+    let mut refused = sockets.connect("vm");
+    let error = monitor.wait_for_client_timeout(id, Duration::from_millis(50)).unwrap_err();
+    assert_eq!((error.kind(), monitor.stats().refused), (ErrorKind::TimedOut, 1));
+    assert!(refused.is_closed());
+}

@@ -38,9 +38,11 @@ impl EventLoop {
                 Ok(socket) => {
                     slot.connections += 1;
                     let service = slot.service.clone();
-                    self.parts.shared.arrivals.record(id);
                     match self.open(socket, Origin::Listener(id), service) {
-                        Ok(Some(key)) => self.serve(key),
+                        Ok(Some(key)) => {
+                            self.parts.shared.arrivals.record(id);
+                            self.serve(key);
+                        }
                         Ok(None) => self.listeners.closed(id),
                         Err(_) => {
                             self.listeners.closed(id);
