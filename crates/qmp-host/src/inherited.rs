@@ -149,14 +149,25 @@ pub fn address_family(socket: impl AsFd) -> rustix::io::Result<AddressFamily> {
     Ok(rustix::net::getsockname(socket)?.address_family())
 }
 
+/// Returns whether a socket listens.
+///
+/// # Errors
+///
+/// A system error.
 #[cfg(not(target_vendor = "apple"))]
-fn listens(socket: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+pub fn listens(socket: impl AsFd) -> rustix::io::Result<bool> {
     rustix::net::sockopt::socket_acceptconn(socket)
 }
 
+/// Returns whether a socket listens.
+///
 /// macOS does not implement the option: a socket without a peer has to be a listening one.
+///
+/// # Errors
+///
+/// A system error.
 #[cfg(target_vendor = "apple")]
-fn listens(socket: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+pub fn listens(socket: impl AsFd) -> rustix::io::Result<bool> {
     match rustix::net::getpeername(socket) {
         Ok(_) => Ok(false),
         Err(rustix::io::Errno::NOTCONN | rustix::io::Errno::INVAL) => Ok(true),

@@ -52,7 +52,9 @@ pub use budget::{Budget, Share};
 pub use duties::{Duties, ends_after, join_all};
 #[cfg(target_os = "linux")]
 pub use exit_status::exit_status;
-pub use inherited::{Family, InheritedError, InheritedListener, InheritedSocket, address_family, take};
+pub use inherited::{
+    Family, InheritedError, InheritedListener, InheritedSocket, address_family, listens, take,
+};
 pub use lock::lock;
 pub use log_limit::LogLimit;
 #[cfg(feature = "tracing")]

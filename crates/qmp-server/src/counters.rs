@@ -31,6 +31,8 @@ counters! {
     connected,
     /// Clients that [`MonitorBuilder::on_connect`](crate::MonitorBuilder::on_connect) refused.
     refused,
+    /// Listeners that were removed because they cannot accept any more, such as one that was shut down.
+    listeners_failed,
     /// Attempts of a [`Dialer`](crate::Dialer) to connect that failed.
     dials_failed,
     /// Events that were emitted, whether or not a client listened; a held one counts when its window closes.

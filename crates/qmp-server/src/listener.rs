@@ -81,8 +81,11 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// A system error if the socket cannot be made non-blocking.
+    /// A system error if the socket cannot be made non-blocking; [`io::ErrorKind::InvalidInput`] if it does not listen.
     pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
+        if !qmp_host::listens(&socket)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen"));
+        }
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self { socket, file: None, settings: Settings::default() })
     }

@@ -318,3 +318,32 @@ fn wait_for_client_does_not_count_a_refused_client() {
     assert_eq!((error.kind(), monitor.stats().refused), (ErrorKind::TimedOut, 1));
     assert!(refused.is_closed());
 }
+
+#[test]
+fn socket_that_does_not_listen_is_refused() {
+    let (connected, _open) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert_eq!(Listener::from_fd(connected.into()).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn listener_that_is_shut_down_is_removed() {
+    let sockets = Sockets::new();
+    let unix = std::os::unix::net::UnixListener::bind(sockets.path("vm")).unwrap();
+    let tcp = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (same_unix, same_tcp) = (unix.try_clone().unwrap(), tcp.try_clone().unwrap());
+    let mut monitor = monitor(|builder| builder);
+    // The first one has as many connections as it may have, so it does not accept.
+    let ids = [
+        monitor.listen(Listener::from(unix).connections_max(1)).unwrap(),
+        monitor.listen(Listener::from(tcp)).unwrap(),
+    ];
+    let _served = sockets.client("vm", &mut monitor);
+    for socket in [OwnedFd::from(same_unix), OwnedFd::from(same_tcp)] {
+        rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
+    }
+    monitor.process().unwrap();
+    assert_eq!((monitor.stats().listeners_failed, monitor.stats().connections), (2, 1));
+    for id in ids {
+        assert!(monitor.remove_listener(id).is_none());
+    }
+}

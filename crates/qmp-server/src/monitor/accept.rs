@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use qmp_host::poller::Ready;
 use qmp_wire::server::Profile;
 use rustix::io::Errno;
 
@@ -12,6 +13,7 @@ use super::event_loop::EventLoop;
 use crate::{
     caller::{ListenerId, Origin},
     connection::Service,
+    counters::add,
     listener::Settings,
     outgoing::{self, EVENTS_DROPPED},
     slow_reader::SlowReader,
@@ -25,7 +27,22 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const ACCEPT_MAX: usize = 64;
 
 impl EventLoop {
-    pub(super) fn accept(&mut self, id: ListenerId) {
+    /// Accepts the clients of a ready listener. Removes the listener if it was shut down, which the poller would report
+    /// for ever.
+    pub(super) fn handle_listener(&mut self, id: ListenerId, report: Ready) {
+        self.accept(id);
+        if report.closed {
+            self.remove_failed(id);
+        }
+    }
+
+    fn remove_failed(&mut self, id: ListenerId) {
+        if self.remove_listener(id).is_some() {
+            add(&self.parts.shared.counters.listeners_failed, 1);
+        }
+    }
+
+    fn accept(&mut self, id: ListenerId) {
         for _ in 0..ACCEPT_MAX {
             if self.is_full() {
                 return self.listeners.pause(None);
@@ -53,6 +70,8 @@ impl EventLoop {
                 // A client that has already disconnected, and any error that a client can cause.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
+                // The socket was shut down, or has never listened.
+                Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTSOCK) => return self.remove_failed(id),
                 Err(_) => return self.listeners.pause(Some(Instant::now() + RETRY_AFTER)),
             }
         }

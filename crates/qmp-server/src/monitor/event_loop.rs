@@ -116,7 +116,7 @@ impl EventLoop {
         for report in ready.drain(..) {
             match Token::from_usize(report.token) {
                 Token::Connection(slot) => self.handle_ready(slot, report),
-                Token::Listener(id) => self.accept(id),
+                Token::Listener(id) => self.handle_listener(id, report),
                 Token::Dialer(id) => self.handle_dialed(id),
             }
         }
