@@ -12,7 +12,9 @@ mod request;
 mod negotiation;
 mod connection;
 
-pub use connection::{PARTIAL_MAX_BYTES, QUEUE_MAX_REQUESTS, RequestId, Server, ServerState};
+pub use connection::{
+    PARTIAL_MAX_BYTES, QUEUE_MAX_REQUESTS, RUNNING_MAX_REQUESTS, RequestId, Server, ServerState,
+};
 pub use profile::Profile;
 pub use reply::Refusal;
 pub use request::Request;

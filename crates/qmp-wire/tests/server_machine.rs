@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use qmp_wire::{
     dialect::Value,
-    server::{Profile, QUEUE_MAX_REQUESTS, Refusal, RequestId, Server},
+    server::{Profile, QUEUE_MAX_REQUESTS, RUNNING_MAX_REQUESTS, Refusal, RequestId, Server},
 };
 
 fn server(version: (u32, u32, u32)) -> Server {
@@ -118,4 +118,22 @@ proptest! {
             prop_assert!(whole.wants_input() && !whole.is_busy());
         }
     }
+}
+
+#[test]
+fn out_of_band_requests_without_reply_are_bounded() {
+    let mut server = server((11, 1, 3));
+    serve(&mut server, br#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#);
+    server.handle_input(br#"{"exec-oob":"a"}"#.repeat(RUNNING_MAX_REQUESTS + 2).as_slice());
+    let running: Vec<_> = std::iter::from_fn(|| server.poll_request()).map(|(id, _)| id).collect();
+    assert_eq!(running.len(), RUNNING_MAX_REQUESTS);
+    assert!(!server.wants_input());
+    assert_eq!(server.unanswered(), Some(running[0]));
+    // In another order than the requests; each reply makes room for one.
+    for id in [running[500], running[0]] {
+        server.reply(id, Ok(Value::Null));
+        assert!(server.poll_request().is_some());
+    }
+    assert!(server.poll_request().is_none());
+    assert_eq!(server.unanswered(), Some(running[1]));
 }

@@ -7,7 +7,7 @@
 //! A command with an attachment (file descriptors, which travel with its first byte) is alone in flight: later
 //! descriptors would replace its own before it runs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::request;
 
@@ -23,9 +23,14 @@ pub(super) struct Commands {
     nonce: u64,
     next: u64,
     mode: Mode,
-    /// In the order of their numbers.
+    /// In the order of their numbers, without those for out-of-band execution.
     queued: VecDeque<QueuedCommand>,
-    in_flight: Vec<InFlight>,
+    /// Likewise, those for out-of-band execution.
+    queued_out_of_band: VecDeque<QueuedCommand>,
+    in_flight: BTreeMap<u64, Lane>,
+    /// Number of the in-band commands in flight, and of those with an attachment.
+    in_band: usize,
+    attached: usize,
     transmit: Vec<u8>,
     /// Number of bytes of `transmit` already sent.
     sent_bytes: usize,
@@ -57,12 +62,6 @@ struct QueuedCommand {
     arguments: Option<Box<str>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    number: u64,
-    lane: Lane,
-}
-
 impl Commands {
     pub(super) fn new(nonce: u64) -> Self {
         Self {
@@ -70,7 +69,10 @@ impl Commands {
             next: 0,
             mode: Mode::Negotiating,
             queued: VecDeque::new(),
-            in_flight: Vec::new(),
+            queued_out_of_band: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            in_band: 0,
+            attached: 0,
             transmit: Vec::new(),
             sent_bytes: 0,
             attachment: None,
@@ -100,7 +102,8 @@ impl Commands {
     pub(super) fn queue(&mut self, lane: Lane, command: &str, arguments: Option<&str>) -> u64 {
         let number = self.next_number();
         let (command, arguments) = (command.into(), arguments.map(Box::from));
-        self.queued.push_back(QueuedCommand { number, lane, command, arguments });
+        let queue = if lane == Lane::OutOfBand { &mut self.queued_out_of_band } else { &mut self.queued };
+        queue.push_back(QueuedCommand { number, lane, command, arguments });
         self.send_queued();
         number
     }
@@ -109,11 +112,9 @@ impl Commands {
     /// that id.
     pub(super) fn complete(&mut self, id: Option<&str>) -> Option<u64> {
         let number = request::number(id?, self.nonce)?;
-        let index = self.in_flight.iter().position(|in_flight| in_flight.number == number)?;
-        self.in_flight.remove(index);
-        if self.in_flight.is_empty() {
-            self.in_flight = Vec::new();
-        }
+        let lane = self.in_flight.remove(&number)?;
+        self.in_band -= usize::from(lane != Lane::OutOfBand);
+        self.attached -= usize::from(lane == Lane::Attached);
         self.send_queued();
         Some(number)
     }
@@ -146,8 +147,8 @@ impl Commands {
 
     /// Returns the bytes of memory held outside of the value itself, without the texts of waiting commands.
     pub(super) fn held_bytes(&self) -> usize {
-        self.queued.capacity() * size_of::<QueuedCommand>()
-            + self.in_flight.capacity() * size_of::<InFlight>()
+        (self.queued.capacity() + self.queued_out_of_band.capacity()) * size_of::<QueuedCommand>()
+            + self.in_flight.len() * size_of::<(u64, Lane)>()
             + self.transmit.capacity()
     }
 
@@ -158,30 +159,32 @@ impl Commands {
     }
 
     fn send_queued(&mut self) {
-        while let Some(queued) = self.next_to_send().and_then(|index| self.queued.remove(index)) {
+        while let Some(queued) = self.next_to_send() {
             self.send(&queued);
         }
-        if self.queued.is_empty() {
-            self.queued = VecDeque::new();
+        for queue in [&mut self.queued, &mut self.queued_out_of_band] {
+            if queue.is_empty() {
+                *queue = VecDeque::new();
+            }
         }
     }
 
-    /// Returns the index of the next command to send: the first, unless an out-of-band one overtakes it.
-    fn next_to_send(&self) -> Option<usize> {
+    /// Removes the next command to send: the first, unless an out-of-band one overtakes it.
+    fn next_to_send(&mut self) -> Option<QueuedCommand> {
         let Mode::Open { out_of_band } = self.mode else { return None };
-        let first = self.queued.front()?;
-        let in_band = self.in_flight.iter().filter(|in_flight| in_flight.lane != Lane::OutOfBand).count();
-        let alone = self.in_flight.iter().any(|in_flight| in_flight.lane == Lane::Attached);
-        let room = match first.lane {
-            Lane::Attached => in_band == 0,
+        let number = |queue: &VecDeque<QueuedCommand>| queue.front().map_or(u64::MAX, |first| first.number);
+        let is_out_of_band = number(&self.queued_out_of_band) < number(&self.queued);
+        let first = if is_out_of_band { &mut self.queued_out_of_band } else { &mut self.queued };
+        let room = match first.front()?.lane {
+            Lane::Attached => self.in_band == 0,
             Lane::OutOfBand if out_of_band => true,
-            _ => !alone && (!out_of_band || in_band < IN_BAND_MAX),
+            _ => self.attached == 0 && (!out_of_band || self.in_band < IN_BAND_MAX),
         };
-        if room {
-            return Some(0);
+        match room {
+            true => first.pop_front(),
+            false if out_of_band => self.queued_out_of_band.pop_front(),
+            false => None,
         }
-        let overtakes = |queued: &QueuedCommand| out_of_band && queued.lane == Lane::OutOfBand;
-        self.queued.iter().position(overtakes)
     }
 
     fn send(&mut self, queued: &QueuedCommand) {
@@ -193,7 +196,9 @@ impl Commands {
         request::write(&mut self.transmit, out_of_band, command, arguments.as_deref(), self.nonce, number);
         // An out-of-band command without negotiated out-of-band execution is sent in-band.
         let lane = if lane == Lane::OutOfBand && !out_of_band { Lane::InBand } else { lane };
-        self.in_flight.push(InFlight { number, lane });
+        self.in_flight.insert(number, lane);
+        self.in_band += usize::from(lane != Lane::OutOfBand);
+        self.attached += usize::from(lane == Lane::Attached);
     }
 }
 

@@ -1,6 +1,9 @@
 //! One connection of a monitor.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use super::negotiation::{Mode, NegotiationResult};
 use super::profile::Profile;
@@ -13,6 +16,11 @@ use crate::dialect::{Input, InputError, Value};
 /// Source: measured on QEMU 7.2 and 11.1: with one running and seven waiting QEMU reads on, with the eighth it
 /// stops.
 pub const QUEUE_MAX_REQUESTS: usize = 8;
+
+/// Maximum number of requests of one connection that run; no further ones are read until one has its reply.
+///
+/// A QEMU runs one in-band and one out-of-band request at a time: only an embedder that replies later has more.
+pub const RUNNING_MAX_REQUESTS: usize = 1024;
 
 /// Maximum length of an incomplete message kept for a successor, in bytes; a connection with a longer one cannot be
 /// continued.
@@ -49,7 +57,9 @@ pub struct Server {
     mode: Mode,
     queued: VecDeque<QueuedRequest>,
     urgent: VecDeque<(RequestId, Request)>,
-    running: Vec<RunningRequest>,
+    running: BTreeMap<RequestId, RunningRequest>,
+    /// The in-band request among the running ones.
+    in_band: Option<RequestId>,
     next_id: u64,
     output: Vec<u8>,
     /// The incomplete message; `None` if it cannot be read again.
@@ -72,9 +82,7 @@ struct QueuedRequest {
 
 #[derive(Debug)]
 struct RunningRequest {
-    request: RequestId,
     id: Option<Value>,
-    out_of_band: bool,
 }
 
 impl Server {
@@ -95,7 +103,8 @@ impl Server {
             mode: Mode::Negotiation,
             queued: VecDeque::new(),
             urgent: VecDeque::new(),
-            running: Vec::new(),
+            running: BTreeMap::new(),
+            in_band: None,
             next_id: 0,
             output: Vec::new(),
             partial: Some(PartialMessage { bytes: Vec::new(), line: 1, column: 0 }),
@@ -137,8 +146,8 @@ impl Server {
 
     /// Refuses all handed-out requests without a reply.
     pub fn refuse_running(&mut self, refusal: impl Fn() -> Refusal) {
-        while let Some(running) = self.running.last() {
-            self.reply(running.request, Err(refusal()));
+        while let Some(request) = self.unanswered() {
+            self.reply(request, Err(refusal()));
         }
     }
 
@@ -166,7 +175,7 @@ impl Server {
             if let Some(urgent) = self.urgent.pop_front() {
                 return Some(urgent);
             }
-            if self.running.iter().any(|running| !running.out_of_band) {
+            if self.in_band.is_some() {
                 return None;
             }
             let QueuedRequest { id, request } = self.queued.pop_front()?;
@@ -230,7 +239,7 @@ impl Server {
     /// Returns the oldest request that was handed out and has no reply.
     #[must_use]
     pub fn unanswered(&self) -> Option<RequestId> {
-        self.running.first().map(|running| running.request)
+        self.running.first_key_value().map(|(request, _)| *request)
     }
 
     /// Returns whether a request waits or runs.
@@ -310,7 +319,9 @@ impl Server {
 
     fn has_room(&self) -> bool {
         match self.mode {
-            Mode::Command { out_of_band: true } => self.queued.len() < QUEUE_MAX_REQUESTS,
+            Mode::Command { out_of_band: true } => {
+                self.queued.len() < QUEUE_MAX_REQUESTS && self.running.len() < RUNNING_MAX_REQUESTS
+            }
             _ => self.queued.is_empty() && self.running.is_empty(),
         }
     }
@@ -338,13 +349,16 @@ impl Server {
     fn start(&mut self, id: Option<Value>, out_of_band: bool) -> RequestId {
         let request = RequestId(self.next_id);
         self.next_id += 1;
-        self.running.push(RunningRequest { request, id, out_of_band });
+        self.running.insert(request, RunningRequest { id });
+        if !out_of_band {
+            self.in_band = Some(request);
+        }
         request
     }
 
     fn finish(&mut self, request: RequestId) -> RunningRequest {
-        let index = self.running.iter().position(|running| running.request == request);
-        self.running.swap_remove(index.expect("a request gets one reply"))
+        self.in_band.take_if(|in_band| *in_band == request);
+        self.running.remove(&request).expect("a request gets one reply")
     }
 
     fn send_reply(&mut self, id: Option<Value>, result: Result<Value, Refusal>) {

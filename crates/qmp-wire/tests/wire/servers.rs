@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use qmp_wire::{Client, ClientConfig, FRAME_MAX_BYTES, FrameError, FrameReader, Message, NESTING_MAX};
+use qmp_wire::{
+    Client, ClientConfig, ClientOutput, FRAME_MAX_BYTES, FrameError, FrameReader, Message, NESTING_MAX,
+};
 
 use crate::conversation::{Conversation, NONCE, event_line, id};
 
@@ -328,4 +330,26 @@ fn negotiation_timeout_beyond_the_range_of_the_clock_is_never_reached() {
     let mut client = Client::new(config, now);
     assert_eq!(client.poll_timeout(), None);
     client.handle_timeout(now + Duration::from_secs(1 << 40)).unwrap();
+}
+
+/// Each command takes the same time, however many others wait or are in flight.
+#[test]
+fn commands_in_large_numbers_are_sent_and_get_their_replies() {
+    const COMMANDS: u64 = 100_000;
+
+    for out_of_band in [false, true] {
+        let mut conversation = Conversation::new(out_of_band);
+        let greeting = GREETING.replace("[]", r#"["oob"]"#);
+        conversation.receive(format!("{greeting}\r\n{{\"return\": {{}}, \"id\": {}}}\r\n", id(0)).as_bytes());
+        let client = &mut conversation.client;
+        for _ in 0..COMMANDS {
+            client.execute("stop", None);
+        }
+        for number in 1..=COMMANDS {
+            client.consume_transmit(usize::MAX);
+            client.handle_input(format!("{{\"return\": {{}}, \"id\": {}}}\r\n", id(number)).as_bytes());
+            assert!(matches!(client.poll_output(), Ok(Some(ClientOutput::Reply { .. }))), "{number}");
+        }
+        assert_eq!(client.poll_output().map(|output| output.is_none()), Ok(true));
+    }
 }
