@@ -18,9 +18,10 @@ use crate::{listener::Settings, slow_reader::SlowReader};
 /// The version of the text's layout; a successor refuses any other.
 const VERSION: u32 = 2;
 
-/// Maximum id of a listener or dialer, and maximum line and column of a stream, that a successor accepts: it counts on
-/// from there.
+/// Maximum id of a listener or dialer that a successor accepts: the next ids are greater.
 const ID_MAX: u64 = u64::MAX / 2;
+
+/// Maximum line and column that a successor accepts: it counts on from there.
 const POSITION_MAX: u64 = u64::MAX / 2;
 
 /// Listeners, dialers, connections and held events of a monitor that stopped serving, to be resumed in this process or
