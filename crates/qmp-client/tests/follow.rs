@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use fake::{RESUME, STOP, line_of_step};
 use qmp_client::{
-    Address, Budget, ExecuteError, Follow, FollowConfig, FollowEvent, ForwardedCommand, ReplySink, follow,
+    Address, Budget, ExecuteError, Follow, FollowConfig, FollowEvent, FollowItem, ForwardedCommand,
+    ReplySink, follow, follow_stream,
 };
 use qmp_testing::{GREETING, MonitorSocket, Peer, command_name};
 use tokio::io::AsyncWriteExt;
@@ -636,4 +637,22 @@ async fn vm_past_socket_budget_is_attached_when_one_is_free() {
     assert_eq!(sockets.used(), 1);
     drop(follow);
     assert_eq!(sockets.used(), 0);
+}
+
+#[tokio::test]
+async fn delays_of_zero_leave_time_for_other_tasks() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = FollowConfig::default();
+    config.retry.first = Duration::ZERO;
+    config.retry.max = Some(Duration::ZERO);
+    config.retry.in_use_first = Duration::ZERO;
+    config.retry.in_use_max = Duration::ZERO;
+    let address = Address::Unix { path: directory.path().join("absent"), listen: false };
+    let (_commander, mut stream) = follow_stream(address, config);
+    for _ in 0..3 {
+        let Some(FollowItem::Failed { retry_in: Some(delay), .. }) = stream.next().await else {
+            panic!("an attempt without a socket fails");
+        };
+        assert!(delay >= Duration::from_millis(1), "{delay:?}");
+    }
 }

@@ -10,6 +10,9 @@ use qmp_wire::Address;
 /// The delay before the second attempt: a QEMU that was just started listens within tens of milliseconds.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 
+/// The shortest delay, also if a shorter one is configured: without one, a follower would take all the time of its thread.
+pub(super) const RETRY_DELAY_MIN: Duration = Duration::from_millis(1);
+
 /// The longest delay for a socket on this host. Dialling a file that does not exist takes microseconds, and a VM that was
 /// started is to be attached at once.
 const LOCAL_MAX_DELAY: Duration = Duration::from_secs(1);
@@ -26,7 +29,7 @@ const IN_USE_MAX_DELAY: Duration = Duration::from_secs(60);
 
 /// How often, and how long, a follower tries to attach.
 ///
-/// Each delay is twice the one before, up to the longest, less a random part of up to a quarter.
+/// Each delay is twice the one before, up to the longest, less a random part of up to a quarter; but at least 1 ms.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RetryConfig {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::retry::RETRY_DELAY_MIN;
 use super::session::{Next, Session};
 use super::{Follow, State, Step, StepContent};
 use crate::close_reason::CloseReason;
@@ -133,7 +134,8 @@ impl Follow {
         } else {
             self.backoff.next_delay()
         };
-        let retry_in = (dialer.can_repeat() && !self.attempts_are_used_up()).then_some(delay);
+        let retry_in =
+            (dialer.can_repeat() && !self.attempts_are_used_up()).then_some(delay.max(RETRY_DELAY_MIN));
         self.back_off(dialer, retry_in);
         self.lent = Some(Box::new(StepContent::Error(error)));
         Step::Failed { attempt: self.backoff.attempt(), retry_in }
@@ -156,7 +158,7 @@ impl Follow {
             Some(Duration::ZERO)
         } else {
             let delay = self.backoff.next_delay();
-            (!self.attempts_are_used_up()).then_some(delay)
+            (!self.attempts_are_used_up()).then_some(delay.max(RETRY_DELAY_MIN))
         };
         self.back_off(session.dialer, retry_in);
         Step::Detached { reason, process: session.process.take(), retry_in }
