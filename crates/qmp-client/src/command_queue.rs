@@ -65,7 +65,8 @@ pub(crate) enum ReplyTarget {
 ///
 /// Dropped without a reply if the command was cancelled before it was sent.
 pub trait ReplySink: Send + fmt::Debug {
-    /// Whether the reply is unwanted. A cancelled command that was not sent yet is not sent.
+    /// Whether the reply is unwanted. A cancelled command that was not sent yet is not sent. Must not execute a command:
+    /// called under the lock of the queue.
     fn is_cancelled(&self) -> bool;
 
     /// Receives the reply. Must not block: the owner of the connection calls it.
@@ -154,15 +155,18 @@ impl CommandQueue {
 
     /// The next command that may be sent; if there is none, `cx` is woken when one is queued.
     pub(crate) fn poll_next(&self, in_band_has_room: bool, cx: &Context<'_>) -> Option<Request> {
+        // Dropped after the lock is released: the drop of a sink is code of the embedder, which may use the queue.
+        let mut cancelled = Vec::new();
         let mut state = self.lock();
         // A command that was cancelled before it was sent must not take effect.
-        state.out_of_band.retain(|request| !request.target.is_closed());
-        state.in_band.retain(|request| !request.target.is_closed());
+        remove_cancelled(&mut state.out_of_band, &mut cancelled);
+        remove_cancelled(&mut state.in_band, &mut cancelled);
         let next = state.out_of_band.pop_front();
         let next = if next.is_none() && in_band_has_room { state.in_band.pop_front() } else { next };
         if next.is_none() && !state.owner.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.owner = Some(cx.waker().clone());
         }
+        drop(state);
         next
     }
 
@@ -222,5 +226,16 @@ impl CommandQueue {
     fn lock(&self) -> MutexGuard<'_, CommandQueueState> {
         // No panic can happen between two steps of one change, so a poisoned lock guards a sound queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moves the cancelled commands of a queue to `cancelled`.
+fn remove_cancelled(queue: &mut VecDeque<Request>, cancelled: &mut Vec<Request>) {
+    // Almost always none is cancelled, so that nothing is moved.
+    if queue.iter().any(|request| request.target.is_closed()) {
+        let all = std::mem::take(queue).into_iter();
+        let (closed, open): (VecDeque<_>, VecDeque<_>) = all.partition(|request| request.target.is_closed());
+        *queue = open;
+        cancelled.extend(closed);
     }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use fake::{RESUME, STOP, line_of_step};
 use qmp_client::{
-    Address, Budget, ExecuteError, Follow, FollowConfig, FollowEvent, FollowItem, ForwardedCommand,
-    ReplySink, follow, follow_stream,
+    Address, Budget, Commander, ExecuteError, Follow, FollowConfig, FollowEvent, FollowItem,
+    ForwardedCommand, ReplySink, follow, follow_stream,
 };
 use qmp_testing::{GREETING, MonitorSocket, Peer, command_name};
 use tokio::io::AsyncWriteExt;
@@ -637,6 +637,52 @@ async fn vm_past_socket_budget_is_attached_when_one_is_free() {
     assert_eq!(sockets.used(), 1);
     drop(follow);
     assert_eq!(sockets.used(), 0);
+}
+
+/// A cancelled command, whose sink forwards another one when it is dropped.
+#[derive(Debug)]
+struct CancelledSink(Commander, Option<RecordingSink>);
+
+impl ReplySink for CancelledSink {
+    fn is_cancelled(&self) -> bool {
+        true
+    }
+
+    fn deliver(self: Box<Self>, _: Result<Box<str>, ExecuteError>) {}
+}
+
+impl Drop for CancelledSink {
+    fn drop(&mut self) {
+        let next = ForwardedCommand {
+            command: "next",
+            arguments: None,
+            out_of_band: false,
+            descriptors: Vec::new(),
+        };
+        self.0.forward(next, Box::new(self.1.take().unwrap())).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn drop_of_cancelled_sink_may_forward_another_command() {
+    let fake = MonitorSocket::listen();
+    let mut follow = followed(&fake);
+    let mut peer = attached(&fake, &mut follow).await;
+    let commander = follow.commander();
+    let (asker, reply) = tokio::sync::oneshot::channel();
+    let cancelled = ForwardedCommand {
+        command: "cancelled",
+        arguments: None,
+        out_of_band: false,
+        descriptors: Vec::new(),
+    };
+    let sink = CancelledSink(commander.clone(), Some(RecordingSink(asker)));
+    commander.forward(cancelled, Box::new(sink)).unwrap();
+    tokio::select! {
+        FollowEvent::Reply(reply) = follow.next() => reply.release(),
+        () = async { peer.answer("next", "1").await; std::future::pending::<()>().await } => unreachable!(),
+    }
+    assert_eq!(reply.await.unwrap(), "Ok(\"1\")");
 }
 
 #[tokio::test]
