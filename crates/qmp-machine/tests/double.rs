@@ -357,3 +357,19 @@ fn last_messages_are_sent_after_the_clock_advanced() {
         assert_eq!(words(&client.lines_now()), "SHUTDOWN");
     }
 }
+
+#[test]
+fn job_with_speed_limit_and_ignored_errors_takes_the_resulting_time() {
+    let (running, mut client) = start(MachineConfig::default());
+    for line in [
+        "blockdev-add driver=null-co node-name=source size=4294967296",
+        "blockdev-add driver=null-co node-name=target size=4294967296",
+        "x-host-block-fault node-name=source operation=read error=EIO",
+        "blockdev-mirror job-id=job device=source target=target sync=full speed=1048576 on-source-error=ignore",
+    ] {
+        client.ask(&action(line));
+    }
+    running.advance(Duration::from_millis(9500)).unwrap();
+    let errors = client.lines_now().iter().filter(|message| message["event"] == "BLOCK_JOB_ERROR").count();
+    assert_eq!(errors, 10, "one for each piece of a second");
+}

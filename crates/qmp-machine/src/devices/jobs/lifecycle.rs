@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     job::{Job, Kind, Policy, Status},
-    work::{advance, proceed, work, work_on},
+    work::{skip, work, work_on},
 };
 use crate::{
     devices::block::{Errno, Operation, access},
@@ -86,10 +86,7 @@ pub(super) fn fail(vm: &mut Vm, number: u64, operation: Operation, error: Errno,
     vm.raise(EventKind::BlockJobError, data);
     match action {
         "stop" => pause(vm, number),
-        "ignore" => vm.soon(move |vm| {
-            advance(vm, number, bytes);
-            proceed(vm, number);
-        }),
+        "ignore" => vm.soon(move |vm| skip(vm, number, bytes)),
         _ => vm.soon(move |vm| abort(vm, number, error.text())),
     }
 }

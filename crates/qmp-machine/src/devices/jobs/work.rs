@@ -43,15 +43,28 @@ pub(super) fn work_on(vm: &mut Vm, number: u64) {
 /// Copies a piece at once, then sleeps for the time that follows from the speed.
 fn work_ahead(vm: &mut Vm, number: u64, bytes: u64, speed: u64) {
     vm.soon(move |vm| {
-        if !works(vm, number) || !copy(vm, number, bytes) {
-            return;
+        if works(vm, number) && copy(vm, number, bytes) {
+            sleep(vm, number, bytes, speed);
         }
-        vm.later(time_for(bytes, speed), move |vm| {
-            if works(vm, number) {
-                proceed(vm, number);
-            }
-        });
     });
+}
+
+/// Sleeps for the time that follows from a piece and the speed, then continues.
+fn sleep(vm: &mut Vm, number: u64, bytes: u64, speed: u64) {
+    vm.later(time_for(bytes, speed), move |vm| {
+        if works(vm, number) {
+            proceed(vm, number);
+        }
+    });
+}
+
+/// Continues after a piece whose error was ignored. A job with a speed limit sleeps as after a copied one.
+pub(super) fn skip(vm: &mut Vm, number: u64, bytes: u64) {
+    advance(vm, number, bytes);
+    match vm.devices.jobs.by_number(number) {
+        Some(&mut Job { speed, .. }) if speed != 0 && bytes != 0 => sleep(vm, number, bytes, speed),
+        _ => proceed(vm, number),
+    }
 }
 
 fn time_for(bytes: u64, bytes_per_second: u64) -> Duration {
