@@ -1,10 +1,11 @@
 //! A machine with its monitor, on its own thread.
 
 use std::{
+    fs::DirBuilder,
     io,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{fs::DirBuilderExt, net::UnixStream},
     },
     path::PathBuf,
     sync::{
@@ -117,11 +118,17 @@ impl RunningMachine {
         if let Some(directory) = &*private {
             return Ok(directory.clone());
         }
-        let number = CREATED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("qmp-machine-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory)?;
-        Ok(private.insert(directory).clone())
+        loop {
+            let number = CREATED.fetch_add(1, Ordering::Relaxed);
+            let name = format!("qmp-machine-{}-{number}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            match DirBuilder::new().mode(0o700).create(&directory) {
+                Ok(()) => return Ok(private.insert(directory).clone()),
+                // A killed process of the same number left it, with its sockets.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Connects to the monitor by a private pair of sockets.

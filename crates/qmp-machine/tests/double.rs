@@ -373,3 +373,22 @@ fn job_with_speed_limit_and_ignored_errors_takes_the_resulting_time() {
     let errors = client.lines_now().iter().filter(|message| message["event"] == "BLOCK_JOB_ERROR").count();
     assert_eq!(errors, 10, "one for each piece of a second");
 }
+
+#[test]
+fn directory_of_a_killed_process_is_not_used() {
+    let name = |number: u32| format!("qmp-machine-{}-{number}", std::process::id());
+    let left: Vec<_> = (0..64).map(|number| std::env::temp_dir().join(name(number))).collect();
+    // The directories of other tests in this process stay theirs.
+    let left: Vec<_> = left.into_iter().filter(|directory| std::fs::create_dir(directory).is_ok()).collect();
+    for directory in &left {
+        drop(std::os::unix::net::UnixListener::bind(directory.join("monitor")).unwrap());
+    }
+    let running = Machine::start(MachineConfig::default()).unwrap();
+    let address = running.address();
+    for directory in &left {
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+    let qmp_server::Address::Unix { path, .. } = address.unwrap() else { unreachable!() };
+    assert!(!left.iter().any(|directory| path.starts_with(directory)), "{path:?}");
+    std::os::unix::net::UnixStream::connect(path).unwrap();
+}
