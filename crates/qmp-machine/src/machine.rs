@@ -114,6 +114,9 @@ impl Machine {
     /// `MemoryMachine::wait`, report it as their error. One error reports all panics since the last report: the text of the
     /// first, and the number of the others.
     ///
+    /// The call runs under the locks of the machine and its monitor. Use only its argument: a captured handle of the same
+    /// machine, such as a [`Machine`] or a [`RunningMachine`](crate::RunningMachine), waits for itself for ever.
+    ///
     /// [`RunningMachine::advance`]: crate::RunningMachine::advance
     pub fn schedule(&self, after: Duration, then: impl FnOnce(&mut MachineAccess<'_>) + Send + 'static) {
         self.update();
