@@ -30,8 +30,8 @@ pub(crate) enum Call {
     LibraryVersion,
     /// [`Reply::Text`].
     HostName,
-    /// [`Reply::Domains`].
-    ListActive,
+    /// [`Reply::Domains`]: those that run, and those that are off.
+    ListAll,
     /// [`Reply::State`].
     State(Domain),
     /// [`Reply::Control`].
@@ -134,7 +134,7 @@ impl Call {
             Self::LibraryVersion => remote(157, version),
             Self::State(_) => remote(212, |decoder| DomainState::decode(decoder).map(Reply::State)),
             Self::Control(_) => remote(229, |decoder| Control::decode(decoder).map(Reply::Control)),
-            Self::ListActive => remote(273, domains),
+            Self::ListAll => remote(273, domains),
             Self::RegisterLifecycle | Self::RegisterControlError => remote(316, number),
             Self::MonitorCommand { .. } => qemu(1, text),
             Self::RegisterMonitorEvents => qemu(4, number),
@@ -152,8 +152,8 @@ impl Call {
             // Present, then the flags: 1 would be read-only.
             Self::Open { uri } => encoder.u32(1).text(uri).u32(0),
             Self::SupportsKeepAlive => encoder.i32(10),
-            // Results wanted, active domains only.
-            Self::ListActive => encoder.i32(1).u32(1),
+            // Results wanted, and no flags: all.
+            Self::ListAll => encoder.i32(1).u32(0),
             Self::State(domain) | Self::Control(domain) => domain.encode(encoder).u32(0),
             // The kind of event, and no domain: all.
             Self::RegisterLifecycle => encoder.i32(0).u32(0),

@@ -127,6 +127,11 @@ impl FollowSocket {
         self.follow.execute(uuid, command, Instant::now())
     }
 
+    /// As [`Follow::query_state`].
+    pub fn query_state(&mut self, uuid: Uuid) -> Option<CallId> {
+        self.follow.query_state(uuid, Instant::now())
+    }
+
     /// Ends an epoch whose owner lost events, and opens the next with the domain's state.
     pub fn reopen(&mut self, uuid: Uuid) {
         self.follow.reopen(uuid, Instant::now());

@@ -11,7 +11,7 @@ mod held;
 mod item;
 mod domains;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 pub use self::item::{Attachment, Began, EndReason, FollowItem};
@@ -31,6 +31,8 @@ pub struct Follow {
     domains: Domains,
     /// Calls whose replies belong to `domains`.
     questions: BTreeMap<CallId, Question>,
+    /// Calls of [`query_state`](Self::query_state).
+    state_queries: BTreeSet<CallId>,
     /// Items that belong to no domain.
     items: VecDeque<FollowItem>,
 }
@@ -43,6 +45,7 @@ impl Follow {
             session: Session::new(uri, now),
             domains: Domains::default(),
             questions: BTreeMap::new(),
+            state_queries: BTreeSet::new(),
             items: VecDeque::new(),
         }
     }
@@ -111,6 +114,15 @@ impl Follow {
         Some(self.session.connection_mut().call(call, now))
     }
 
+    /// Queries the state of a domain without a change of its epoch; [`FollowItem::State`] follows. `None` if the domain does
+    /// not run.
+    pub fn query_state(&mut self, uuid: Uuid, now: Instant) -> Option<CallId> {
+        let domain = self.domains.domain(uuid)?.clone();
+        let call = self.session.connection_mut().call(Call::State(domain), now);
+        self.state_queries.insert(call);
+        Some(call)
+    }
+
     /// Ends an epoch whose owner lost events, and opens the next with the domain's state.
     pub fn reopen(&mut self, uuid: Uuid, now: Instant) {
         self.domains.reopen(uuid);
@@ -146,6 +158,9 @@ impl Follow {
             SessionOutput::Domains(domains) => self.domains.handle_list(domains),
             SessionOutput::Event(event) => self.domains.handle_event(event, now),
             SessionOutput::Unknown(header) => self.items.push_back(FollowItem::Unknown(header)),
+            SessionOutput::Reply { call, result } if self.state_queries.remove(&call) => {
+                self.items.extend(state_reply(call, result));
+            }
             SessionOutput::Reply { call, result } => match self.questions.remove(&call) {
                 Some(question) => self.answer(&question, result, now),
                 None => self.items.extend(command_reply(call, result)),
@@ -182,6 +197,16 @@ impl Follow {
             let call = self.session.connection_mut().call(call, now);
             self.questions.insert(call, question);
         }
+    }
+}
+
+/// The reply to a query of the follower's owner.
+fn state_reply(call: CallId, result: Result<Reply, RemoteError>) -> Option<FollowItem> {
+    match result {
+        Ok(Reply::State(state)) => Some(FollowItem::State { call, result: Ok(state) }),
+        // A reply has the form that its call demands.
+        Ok(_) => None,
+        Err(error) => Some(FollowItem::State { call, result: Err(error) }),
     }
 }
 

@@ -220,7 +220,7 @@ impl Step {
             Self::RegisterLifecycle => Call::RegisterLifecycle,
             Self::RegisterControlError => Call::RegisterControlError,
             Self::RegisterMonitorEvents => Call::RegisterMonitorEvents,
-            Self::List => Call::ListActive,
+            Self::List => Call::ListAll,
         }
     }
 }

@@ -78,14 +78,21 @@ enum Phase {
 }
 
 impl Domains {
-    /// Handles the list of the domains that run.
+    /// Handles the list of all domains.
     pub(crate) fn handle_list(&mut self, domains: Vec<Domain>) {
         self.is_listed = true;
-        for domain in domains {
+        let (running, off): (Vec<_>, Vec<_>) = domains.into_iter().partition(|domain| domain.run().is_some());
+        for domain in running {
             let is_followed = self.runs.get(&domain.uuid).is_some_and(|run| run.domain.id == domain.id);
-            if domain.run().is_some() && !is_followed && !self.has_ended(&domain) {
+            if !is_followed && !self.has_ended(&domain) {
                 self.questions.push_back(Question::Control(domain.clone()));
                 self.begin(domain, Began::Found, Phase::Connecting);
+            }
+        }
+        for domain in off {
+            if !self.runs.contains_key(&domain.uuid) {
+                self.known.insert(domain.uuid);
+                self.items.push_back(FollowItem::Off(domain));
             }
         }
         self.items.push_back(FollowItem::Listed);

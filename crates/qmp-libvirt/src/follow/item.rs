@@ -16,8 +16,11 @@ use crate::uuid::Uuid;
 pub enum FollowItem {
     /// The daemon has opened the hypervisor.
     Connected(DaemonInfo),
-    /// Every domain that ran when the session opened was reported as [`FollowItem::Running`], and no other one ran.
+    /// Every domain that ran when the session opened was reported as [`FollowItem::Running`], every other one as
+    /// [`FollowItem::Off`].
     Listed,
+    /// A domain that is defined, and did not run when the session opened.
+    Off(Domain),
     /// A domain runs, and is about to be attached.
     Running(Domain),
     /// libvirtd has not connected the monitor of a domain that runs, for a while: another client may hold it.
@@ -51,6 +54,13 @@ pub enum FollowItem {
         call: CallId,
         /// The reply.
         result: Result<Box<str>, RemoteError>,
+    },
+    /// The reply to [`Follow::query_state`](crate::Follow::query_state): the domain's state, or libvirtd's error.
+    State {
+        /// The call.
+        call: CallId,
+        /// The reply.
+        result: Result<DomainState, RemoteError>,
     },
     /// A frame of no known kind, which is skipped.
     Unknown(Header),

@@ -72,6 +72,7 @@ pub(crate) fn words(item: &FollowItem) -> String {
             format!("connected {version} {}", info.host_name.as_deref().unwrap_or("unknown"))
         }
         FollowItem::Listed => "listed".to_owned(),
+        FollowItem::Off(domain) => format!("off {}", domain.name),
         FollowItem::Running(domain) => format!("running {}#{}", domain.name, domain.id),
         FollowItem::Occupied(domain) => format!("occupied {}#{}", domain.name, domain.id),
         FollowItem::Unreadable(domain) => format!("unreadable {}#{}", domain.name, domain.id),
@@ -98,6 +99,10 @@ pub(crate) fn words(item: &FollowItem) -> String {
         FollowItem::Gone { .. } => "gone".to_owned(),
         FollowItem::Reply { result: Ok(reply), .. } => format!("reply {reply}"),
         FollowItem::Reply { result: Err(error), .. } => format!("error {}", error.code),
+        FollowItem::State { result: Ok(state), .. } => {
+            format!("state {} {}", state.state_word(), state.reason_word())
+        }
+        FollowItem::State { result: Err(error), .. } => format!("state error {}", error.code),
         other => format!("{other:?}"),
     }
 }

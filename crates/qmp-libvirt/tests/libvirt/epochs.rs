@@ -48,6 +48,15 @@ fn events_before_the_list_stand_behind_the_state() {
 }
 
 #[test]
+fn domain_that_is_off_is_listed_until_it_is_undefined() {
+    let mut conversation = Conversation::with_vm1();
+    set_stopped(&mut conversation);
+    assert_eq!(conversation.run().expect("opens"), ["connected 9.0.0 host1", "off vm1", "listed"]);
+    conversation.daemon.emit_lifecycle("vm1", UNDEFINED, 0);
+    assert_eq!(conversation.run().expect("goes on"), ["gone"]);
+}
+
+#[test]
 fn events_before_started_stand_behind_attached() {
     let mut conversation = idle();
     set_running(&mut conversation, 2, 3);
@@ -217,6 +226,18 @@ fn reopened_epoch_begins_with_the_state_of_now() {
     conversation.daemon.emit("vm1", "STOP", None);
     let expected = ["attached vm1#1 reopened: paused user", "event STOP"];
     assert_eq!(conversation.run().expect("goes on"), expected);
+}
+
+#[test]
+fn state_of_a_domain_that_runs_is_queried_within_its_epoch() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    conversation.daemon.domain("vm1").state = (3, 3);
+    conversation.daemon.emit("vm1", "STOP", None);
+    let (follow, now) = (&mut conversation.follow, conversation.now);
+    assert_eq!(follow.query_state(Uuid::from_bytes([9; 16]), now), None);
+    assert!(follow.query_state(Uuid::from_bytes(UUID), now).is_some());
+    assert_eq!(conversation.run().expect("goes on"), ["event STOP", "state paused save"]);
 }
 
 #[test]

@@ -191,9 +191,11 @@ impl LibvirtDaemon {
             }
             (REMOTE, 229) => words(&[self.addressed(payload)?.control, 0, 0, 7]),
             (REMOTE, 273) => {
-                let active: Vec<_> = self.domains.iter().filter(|domain| domain.id >= 0).collect();
-                let count = words(&[u32::try_from(active.len()).expect("few")]);
-                let domains = active.iter().flat_map(|domain| domain.encode());
+                let only_active = payload[7] == 1;
+                let listed: Vec<_> =
+                    self.domains.iter().filter(|domain| !only_active || domain.id >= 0).collect();
+                let count = words(&[u32::try_from(listed.len()).expect("few")]);
+                let domains = listed.iter().flat_map(|domain| domain.encode());
                 count.iter().copied().chain(domains).chain(count.iter().copied()).collect()
             }
             (QEMU, 1) => text(r#"{"return":{},"id":"libvirt-1"}"#),
