@@ -1,11 +1,11 @@
 //! An epoch as correlators see it, and the facts kept of the one before.
 
-use qmp_events::Release;
+use qmp_events::{EventKind, Release};
 use qmp_wire::UnixMicros;
 
 use crate::finding::Id;
 use crate::local_time::Moment;
-use crate::observation::Snapshot;
+use crate::observation::{Arrival, Event, Snapshot};
 use crate::persist::{persist, persist_enum};
 use crate::process::{Identity, Process};
 
@@ -22,6 +22,8 @@ pub(crate) struct Span {
     pub(crate) snapshot: Snapshot,
     /// The end of what is certain in the span, once it is closed.
     pub(crate) certain_until: Option<UnixMicros>,
+    /// The arrival of a domain of libvirt that is not over: its QEMU reports a migration to here.
+    pub(crate) arrival: Option<Arrival>,
     /// The facts about the span before, when it ended.
     pub(crate) before: Option<Box<PreviousEpoch>>,
 }
@@ -49,8 +51,20 @@ pub(crate) enum KnownState {
     Stopped,
 }
 
-persist!(Span { opened, opened_at, open, release, snapshot, certain_until, before });
+persist!(Span { opened, opened_at, open, release, snapshot, certain_until, arrival, before });
 persist!(PreviousEpoch { last, opened, snapshot, certain_until, known, is_end_seen });
+
+impl Span {
+    /// Ends the arrival of a domain with this event, if it does.
+    pub(crate) fn end_arrival(&mut self, event: &Event<'_>) {
+        let is_last = || matches!(event.text("status"), Some("completed" | "failed" | "cancelled"));
+        match event.kind {
+            Some(EventKind::Migration) if is_last() => self.arrival = None,
+            Some(EventKind::Resume) => self.arrival = None,
+            _ => {}
+        }
+    }
+}
 
 impl PreviousEpoch {
     /// Whether the process at the monitor is the one that this snapshot names.

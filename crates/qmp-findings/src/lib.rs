@@ -31,9 +31,9 @@ pub mod state;
 mod persist_values;
 mod local_time;
 mod position;
+mod libvirt;
 mod question;
 mod process;
-mod libvirt;
 mod observation;
 mod subject;
 mod conclusion;
@@ -73,13 +73,13 @@ pub use finding::{Finding, Id};
 pub use kinds::{
     ALERT, ANSWERS_AGAIN, FindingExtent, FindingKind, FindingSeverity, KINDS, NOTE, RESOLVED, SILENCE, SILENT,
 };
-pub use libvirt::{LIBVIRT_DETAIL, snapshot_run_state};
+pub use libvirt::{LIBVIRT_DETAIL, LIBVIRT_STATE, snapshot_run_state};
 pub use limits::*;
 pub use members::{assert_listed, kinds, members};
 pub use observation::{COMMAND, PROCESS_ENDED, QUERY, is_evidence};
 pub use position::Position;
 pub use process::{Process, ProcessStart};
-pub use question::Question;
+pub use question::{QUERY_STATUS, Question};
 pub use state_alerts::{OpenAlert, StateAlerts, StateRule, StateRuleScope};
 pub use unended::UnendedVm;
 pub use why::run_states;

@@ -49,6 +49,10 @@ pub const ASKED_AGAIN_MAX: u32 = 8;
 /// the process frees).
 pub const EXIT_RECORD_MAX: Duration = Duration::from_secs(2);
 
+/// How long a migration that has completed waits for libvirt's word for the end of the VM, which tells a migration from a save
+/// (measured: up to 2 s).
+pub const LIBVIRT_WORD_MAX: Duration = Duration::from_secs(10);
+
 /// How long after a reset, or after the RESUME of a VM that was reset while stopped, a reset by the guest counts as the
 /// firmware's own (measured: 50 to 160 ms).
 pub const FIRMWARE_RESET_MAX: Duration = Duration::from_secs(1);

@@ -5,6 +5,10 @@
 //! `setup` and the last one: if it completes, it is recognised by that; if it fails, only a VM that ran at `setup` shows
 //! that it was a migration, because QEMU stops the VM before it saves a snapshot.
 //!
+//! libvirt saves, dumps and restores a VM by the same means, with all of the events. Its words tell: a VM that libvirt restores is
+//! not reported, and a migration that seems to lead away is reported once libvirt says that the VM was migrated, or not at all if
+//! it says that the VM was saved.
+//!
 //! Source: QEMU `migration/savevm.c`, `qemu_savevm_state()`.
 
 use qmp_events::EventKind as K;
@@ -16,9 +20,10 @@ use crate::correlator::Correlator;
 use crate::epoch::Span;
 use crate::finding::Id;
 use crate::jobs::Phases;
-use crate::limits::CAUSES_MAX;
+use crate::libvirt::{self, DomainWords};
+use crate::limits::{CAUSES_MAX, LIBVIRT_WORD_MAX};
 use crate::local_time::Moment;
-use crate::observation::{Event, Observation, ObservationKind, Snapshot};
+use crate::observation::{Arrival, Event, Observation, ObservationKind, Snapshot};
 use crate::persist::persist;
 use crate::state::JobState;
 use crate::text;
@@ -36,6 +41,19 @@ pub(super) struct Migrations {
     runs: bool,
     /// When the VM was paused for the switchover.
     paused: Option<Moment>,
+    /// Whether libvirt paused the VM to write its memory into a file.
+    is_written_to_file: bool,
+    /// A completed migration away or into a file, until libvirt says which.
+    held: Option<Box<HeldMigration>>,
+}
+
+/// A migration that has completed.
+#[derive(Debug)]
+struct HeldMigration {
+    active: ActiveMigration,
+    paused: Option<Moment>,
+    id: Id,
+    now: Moment,
 }
 
 #[derive(Debug)]
@@ -50,21 +68,22 @@ struct ActiveMigration {
     passes: u64,
 }
 
-persist!(Migrations { active, incoming, has_arrived, runs, paused });
+persist!(Migrations { active, incoming, has_arrived, runs, paused, is_written_to_file, held });
+persist!(HeldMigration { active, paused, id, now });
 persist!(ActiveMigration { phases, causes, began, began_unseen, incoming, may_be_snapshot, passes });
 
 impl Correlator for Migrations {
-    fn take(&mut self, input: &Observation<'_>, _span: &Span, found: &mut Conclusions) {
+    fn take(&mut self, input: &Observation<'_>, span: &Span, found: &mut Conclusions) {
         match input.kind {
             ObservationKind::Attached(snapshot) => self.attached(snapshot, input),
-            ObservationKind::Event(event) => self.event(event, input, found),
-            ObservationKind::Detached(..) => {
-                if let Some(active) = self.active.take() {
-                    active.report("unseen", None, input, found);
-                }
-            }
+            ObservationKind::Event(event) => self.event(event, input, span, found),
+            ObservationKind::Detached(_, detail) => self.detached(detail, input, found),
             ObservationKind::Answer(ref answer) => {
-                let status = answer.returned().and_then(|returned| returned.get("status")?.as_str());
+                let returned = answer.returned();
+                if returned.and_then(DomainWords::of_answer).is_some_and(DomainWords::is_written_to_file) {
+                    (self.is_written_to_file, self.held) = (true, None);
+                }
+                let status = returned.and_then(|returned| returned.get("status")?.as_str());
                 if status.is_some_and(|status| status != "inmigrate") {
                     self.arrived();
                 }
@@ -72,19 +91,29 @@ impl Correlator for Migrations {
             ObservationKind::Command(_) | ObservationKind::ProcessEnded(_) => {}
         }
     }
+
+    fn deadline(&self) -> Option<Moment> {
+        self.held.as_ref().map(|held| held.now.after(LIBVIRT_WORD_MAX))
+    }
+
+    fn overdue(&mut self, _now: Moment, _span: &Span, found: &mut Conclusions) {
+        self.report_held(false, found);
+    }
 }
 
 impl Migrations {
     /// The migration that is not over, for the VM's status.
     pub(super) fn running(&self) -> Option<JobState> {
-        let active = self.active.as_ref()?;
+        let active = self.active.as_ref().filter(|_| !self.is_written_to_file)?;
         let (status, since) = active.phases.last().unwrap_or(("setup", UnixMicros(0)));
         let ty = active.direction().map(Box::from);
         Some(JobState { id: None, ty, status: status.into(), error: None, since })
     }
 
     fn attached(&mut self, snapshot: &Snapshot, input: &Observation<'_>) {
-        let incoming = snapshot.status.as_deref() == Some("inmigrate");
+        let arrival = snapshot.libvirt.as_ref().and_then(|libvirt| libvirt.arrival());
+        let incoming = snapshot.status.as_deref() == Some("inmigrate")
+            || matches!(arrival, Some(Arrival::Migration | Arrival::Unknown));
         *self = Self { incoming, runs: snapshot.running == Some(true), ..Self::default() };
         let status = snapshot.migration.as_deref().filter(|status| !is_last(status) && *status != "none");
         if let Some(status) = status {
@@ -95,9 +124,33 @@ impl Migrations {
         }
     }
 
-    fn event(&mut self, event: &Event<'_>, input: &Observation<'_>, found: &mut Conclusions) {
+    /// The epoch closes. libvirt's word decides about a migration that has completed.
+    fn detached(&mut self, detail: Option<&str>, input: &Observation<'_>, found: &mut Conclusions) {
+        let word = detail.and_then(libvirt::ended_word);
+        if word != Some("saved") {
+            self.report_held(word == Some("migrated"), found);
+        }
+        self.held = None;
+        if let Some(active) = self.active.take().filter(|_| !self.is_written_to_file) {
+            active.report("unseen", None, (input.id, input.now), found);
+        }
+    }
+
+    /// Reports the migration that was held. Unless `is_sure`, it may have written the memory into a file.
+    fn report_held(&mut self, is_sure: bool, found: &mut Conclusions) {
+        if let Some(held) = self.held.take() {
+            let HeldMigration { mut active, paused, id, now } = *held;
+            active.may_be_snapshot = !is_sure;
+            active.report("completed", paused, (id, now), found);
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>, input: &Observation<'_>, span: &Span, found: &mut Conclusions) {
         match event.kind {
-            Some(K::Migration) => self.status(event.text("status").unwrap_or_default(), input, found),
+            Some(K::Migration) if span.arrival == Some(Arrival::Restore) => {}
+            Some(K::Migration) => {
+                self.status(event.text("status").unwrap_or_default(), input, span, found);
+            }
             Some(K::MigrationPass) => {
                 if let Some(active) = &mut self.active {
                     active.passes = active.passes.max(event.number("pass").unwrap_or(0));
@@ -109,7 +162,8 @@ impl Migrations {
             }
             Some(K::Suspend) => self.runs = false,
             Some(K::Resume) => {
-                self.runs = true;
+                (self.runs, self.is_written_to_file) = (true, false);
+                self.report_held(false, found);
                 self.arrived();
             }
             _ => {}
@@ -125,7 +179,7 @@ impl Migrations {
         }
     }
 
-    fn status(&mut self, status: &str, input: &Observation<'_>, found: &mut Conclusions) {
+    fn status(&mut self, status: &str, input: &Observation<'_>, span: &Span, found: &mut Conclusions) {
         if self.has_arrived && status == "setup" {
             // After the migration to here, a migration leads away.
             (self.incoming, self.has_arrived, self.active) = (false, false, None);
@@ -142,9 +196,15 @@ impl Migrations {
         if !is_last(status) {
             return;
         }
-        if let Some(active) = self.active.take().filter(|_| !is_snapshot) {
-            let downtime = self.paused.take().filter(|_| status == "completed" && !incoming);
-            active.report(status, downtime, input, found);
+        if let Some(active) = self.active.take().filter(|_| !is_snapshot && !self.is_written_to_file) {
+            let is_away = status == "completed" && !incoming;
+            let paused = self.paused.take().filter(|_| is_away);
+            let (id, now) = (input.id, input.now);
+            if is_away && span.snapshot.libvirt.is_some() {
+                self.held = Some(Box::new(HeldMigration { active: *active, paused, id, now }));
+            } else {
+                active.report(status, paused, (id, now), found);
+            }
         }
         (self.incoming, self.has_arrived) = (false, false);
     }
@@ -204,12 +264,12 @@ impl ActiveMigration {
         mut self,
         result: &str,
         paused: Option<Moment>,
-        input: &Observation<'_>,
+        (id, now): (Id, Moment),
         found: &mut Conclusions,
     ) {
-        self.cause(input.id);
-        let took = input.now.since(self.began);
-        let paused = paused.map(|paused| input.now.since(paused));
+        self.cause(id);
+        let took = now.since(self.began);
+        let paused = paused.map(|paused| now.since(paused));
         let direction = self.direction();
         let way = match direction {
             Some("incoming") => "The migration to here",

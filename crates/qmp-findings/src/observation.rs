@@ -5,9 +5,9 @@ use qmp_wire::{Body, Causes, DetachReason, Record, UnixMicros};
 use serde_json::Value;
 
 use crate::finding::Id;
-use crate::libvirt;
+use crate::libvirt::{self, DomainWords};
 use crate::local_time::Moment;
-use crate::persist::persist;
+use crate::persist::{persist, persist_enum};
 use crate::process::Process;
 use crate::question::Answer;
 
@@ -70,7 +70,21 @@ pub(crate) struct Event<'a> {
     pub(crate) data: Value,
 }
 
-persist!(Snapshot { status, running, release, version, name, uuid, migration, jobs, process, address });
+persist!(Snapshot {
+    status,
+    running,
+    release,
+    version,
+    name,
+    uuid,
+    migration,
+    jobs,
+    process,
+    address,
+    libvirt
+});
+persist!(LibvirtState { state, reason, began, started });
+persist_enum!(Arrival { Restore {}, Migration {}, Unknown {} });
 persist!(KnownJob { id, ty, status, current, total, error });
 
 impl<'a> Event<'a> {
@@ -117,6 +131,31 @@ pub(crate) struct Snapshot {
     pub(crate) process: Option<Process>,
     /// The address of the monitor, as in a configuration.
     pub(crate) address: Option<Box<str>>,
+    /// What libvirt said, if the VM is followed through libvirt.
+    pub(crate) libvirt: Option<LibvirtState>,
+}
+
+/// What libvirt said of a domain when the epoch opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LibvirtState {
+    /// Empty if libvirt did not say the state.
+    state: Box<str>,
+    reason: Box<str>,
+    /// Why the epoch began: `found`, `started` or `reopened`.
+    began: Box<str>,
+    /// How libvirt started the domain.
+    started: Option<Box<str>>,
+}
+
+/// How the domain that an epoch opens with gets the state that its QEMU reads as an incoming migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// From a file of libvirt: a saved state or a snapshot.
+    Restore,
+    /// From another host.
+    Migration,
+    /// libvirt has yet to say.
+    Unknown,
 }
 
 /// A job in the VM's list.
@@ -151,7 +190,42 @@ impl Snapshot {
             migration: string("/query-migrate/status"),
             process: value.get("process").and_then(Process::read),
             address: string("/address"),
+            libvirt: value.get("libvirt").map(LibvirtState::read),
             jobs: jobs.into_iter().flatten().filter_map(KnownJob::read).collect(),
+        }
+    }
+}
+
+impl LibvirtState {
+    fn read(libvirt: &Value) -> Self {
+        let text = |member: &str| libvirt.get(member).and_then(Value::as_str).map(Box::<str>::from);
+        Self {
+            state: text("state").unwrap_or_default(),
+            reason: text("reason").unwrap_or_default(),
+            began: text("began").unwrap_or_default(),
+            started: text("started"),
+        }
+    }
+
+    /// Whether the epoch opened with the start of the domain.
+    pub(crate) fn is_start(&self) -> bool {
+        &*self.began == "started"
+    }
+
+    pub(crate) fn words(&self) -> DomainWords<'_> {
+        let started = self.started.as_deref().filter(|_| self.is_start());
+        DomainWords { state: &self.state, reason: &self.reason, started }
+    }
+
+    /// The arrival that the events of a migration belong to; `None` if the domain just runs.
+    pub(crate) fn arrival(&self) -> Option<Arrival> {
+        let DomainWords { state, reason, started } = self.words();
+        match (started, state, reason) {
+            (Some("restored" | "from-snapshot"), ..) => Some(Arrival::Restore),
+            (Some("migrated"), ..) => Some(Arrival::Migration),
+            (None, "paused", "starting-up") => Some(Arrival::Unknown),
+            (None, "paused", "migration") if self.is_start() => Some(Arrival::Unknown),
+            _ => None,
         }
     }
 }

@@ -8,9 +8,11 @@ use qmp_wire::{Causes, Epoch, Seq};
 use serde_json::Value;
 
 use crate::finding::Id;
+use crate::libvirt::LIBVIRT_STATE;
 
-/// The question after a STOP or a RESUME.
-pub(super) const QUERY_STATUS: &str = "query-status";
+/// The question after a STOP or a RESUME. For a VM that is followed through libvirt, the answer to
+/// [`LIBVIRT_STATE`] is an answer to it.
+pub const QUERY_STATUS: &str = "query-status";
 
 /// The question after the end of a job whose result no event gives.
 pub(super) const QUERY_JOBS: &str = "query-jobs";
@@ -41,7 +43,10 @@ pub(crate) struct Answer<'a> {
 impl Answer<'_> {
     /// Whether this answers the question.
     pub(super) fn is_to(&self, (execute, cause): QuestionId) -> bool {
-        self.data.get("execute").and_then(Value::as_str) == Some(execute) && self.causes.contains(&cause)
+        let executed = self.data.get("execute").and_then(Value::as_str);
+        let is_its =
+            executed == Some(execute) || (execute == QUERY_STATUS && executed == Some(LIBVIRT_STATE));
+        is_its && self.causes.contains(&cause)
     }
 
     /// The VM's return value; `None` if the question failed.

@@ -7,6 +7,7 @@
 //! 0 attached running 7.2.22 kvm   the same, with the process at the other end
 //! 0 attached running 7.2.22 kvm#7   the same, with the id of the process, which also gives its start
 //! 0 attached paused/postcopy-paused   the same, and a migration in this status
+//! 0 attached libvirt started restored paused migration   the same through libvirt: began, started (or `-`), state, reason
 //! 1.5 STOP
 //! 1.6@1.2 WATCHDOG {"action": "pause"}
 //! 2 command {"execute": "quit"}   the hub passed a command on
@@ -14,6 +15,7 @@
 //! 3 gone {"evidence": "connection-refused"}   the process of the last epoch does not exist any more
 //! 2 query 1 {"execute": "query-status", "return": {}}   the answer to the question that record 1 of the epoch raised
 //! 2 answers internal-error        the same, to the last question about the run state
+//! 2 libvirt paused user           libvirt's answer to that question: state and reason
 //! 3 detached                      by the peer; or `detached hub stopped`, or `detached libvirt: saved`
 //! 9 passes                        time passes without a record
 //! ```
@@ -22,7 +24,7 @@ use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMi
 use serde_json::{Value, json};
 
 use super::{Correlators, Finding, PROCESS_ENDED, QUERY};
-use crate::LIBVIRT_DETAIL;
+use crate::{LIBVIRT_DETAIL, LIBVIRT_STATE};
 
 /// 2026-01-02T03:04:05Z, in microseconds.
 const START: i64 = 1_767_323_045_000_000;
@@ -60,6 +62,12 @@ pub(super) fn story(text: &str) -> Vec<Step> {
             let returned = json!({"status": status, "running": status == "running"});
             format!("query {asked} {}", json!({"execute": "query-status", "return": returned}))
         });
+        let by_libvirt = what.strip_prefix("libvirt ").map(|words| {
+            let (state, reason) = words.split_once(' ').expect("a state and a reason");
+            let returned = json!({"state": state, "reason": reason});
+            format!("query {asked} {}", json!({"execute": LIBVIRT_STATE, "return": returned}))
+        });
+        let answer = answer.or(by_libvirt);
         if answer.is_some() {
             asked = seq;
         }
@@ -138,6 +146,16 @@ fn moment(seconds: &str) -> UnixMicros {
 fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
     let (name, rest) = what.split_once(' ').unwrap_or((what, ""));
     match name {
+        "attached" if rest.starts_with("libvirt ") => {
+            let words: Vec<&str> = rest.split(' ').collect();
+            let [_, began, started, state, reason] = words[..] else { panic!("five words: {rest}") };
+            let mut libvirt = json!({"began": began, "state": state, "reason": reason});
+            if started != "-" {
+                libvirt["started"] = started.into();
+            }
+            let snapshot = json!({"address": "libvirt:qemu:///system", "libvirt": libvirt});
+            Body::Attached { snapshot: snapshot.to_string().into() }
+        }
         "attached" => {
             let (status, version) = rest.split_once(' ').unwrap_or((rest, "7.2.22"));
             let (version, process) = version.split_once(' ').map_or((version, None), |(v, p)| (v, Some(p)));

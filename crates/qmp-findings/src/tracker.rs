@@ -328,6 +328,7 @@ impl VmTracker {
             release: snapshot.release,
             snapshot: snapshot.clone(),
             certain_until: None,
+            arrival: snapshot.libvirt.as_ref().and_then(|libvirt| libvirt.arrival()),
             before,
         };
         self.detached = None;
@@ -342,6 +343,9 @@ impl VmTracker {
             self.recorded.take().map(|recorded| (recorded, self.run_state().map(Box::<str>::from)));
         self.correlators.take(input, &self.span, &mut conclusions);
         self.span.before = None;
+        if let ObservationKind::Event(event) = &input.kind {
+            self.span.end_arrival(event);
+        }
         self.last = Some(input.id);
         let is_unchanged = |state: &Option<Box<str>>| self.span.open && self.run_state() == state.as_deref();
         self.recorded = recorded.filter(|(_, state)| is_unchanged(state)).map(|(recorded, _)| recorded);

@@ -40,7 +40,7 @@ use crate::correlator::Correlator;
 use crate::epoch::{PreviousEpoch, Span};
 use crate::limits::{CAUSE_LEAD_MAX, COMMAND_RECORD_MAX, EXIT_SOON};
 use crate::local_time::Moment;
-use crate::observation::{Event, Observation, ObservationKind, Snapshot};
+use crate::observation::{Event, LibvirtState, Observation, ObservationKind, Snapshot};
 use crate::process::Identity;
 use crate::question::{QUERY_STATUS, QuestionId};
 use crate::state::Explanation;
@@ -104,9 +104,19 @@ impl Explainer {
         if let Some(status) = &snapshot.migration {
             self.evidence.migration = Some((Mark::of(input, None), status.clone()));
         }
-        let Some(status) = &snapshot.status else { return };
+        let Some(status) = &snapshot.status else {
+            if snapshot.libvirt.is_some() {
+                // libvirt's state stands for several run states while the domain arrives.
+                self.question.ask_again(input.id, 1, input.now);
+            }
+            return;
+        };
         let is_replaced = replaced.is_some();
-        self.status.set(input.now, replaced.unwrap_or_else(|| explain::initial(status, input.id)));
+        let by_libvirt = by_libvirt::found(snapshot, input.id);
+        let is_start = snapshot.libvirt.as_ref().is_some_and(LibvirtState::is_start);
+        let (first, second) = if is_start { (by_libvirt, replaced) } else { (replaced, by_libvirt) };
+        let initial = || explain::initial(status, input.id);
+        self.status.set(input.now, first.or(second).unwrap_or_else(initial));
         self.status.found = true;
         if let Some(before) = span.before.as_deref().filter(|_| !is_replaced) {
             self.continue_from(earlier, before, snapshot, input);
@@ -119,6 +129,9 @@ impl Explainer {
 
     fn event(&mut self, event: &Event<'_>, input: &Observation<'_>, span: &Span, found: &mut Conclusions) {
         let Some(kind) = event.kind else { return };
+        if kind == K::Migration && span.arrival.is_some() {
+            return self.arrives(event, input);
+        }
         let mark = Mark::of(input, event.at);
         self.evidence.note(kind, event, mark);
         match kind {
@@ -160,10 +173,25 @@ impl Explainer {
         }
     }
 
+    /// Takes an event of the migration by which libvirt restores a domain or moves it to here. libvirt knows the state then.
+    fn arrives(&mut self, event: &Event<'_>, input: &Observation<'_>) {
+        if event.text("status") == Some("completed") && self.status.run_state.is_none() {
+            self.question.ask_again(input.id, 1, input.now);
+        }
+    }
+
     fn resumed(&mut self, kind: K, input: &Observation<'_>, found: &mut Conclusions) {
         self.settle(|pending| pending.consequence == K::Stop && !pending.is_open(), found);
         self.hurry_stops(input.now);
         self.evidence.clear_stops();
+        if self.status.found
+            && self.status.is_running()
+            && let Some(why) = self.status.why.as_mut().filter(|why| why.by != "unknown")
+        {
+            // libvirt's state, which was queried later, already shows this event and explains it.
+            why.causes.push(input.id);
+            return self.evidence.arrive();
+        }
         if self.status.run_state.as_deref() == Some("prelaunch")
             && let Some(reset) = &mut self.evidence.reset
         {

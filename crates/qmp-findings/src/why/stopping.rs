@@ -6,10 +6,11 @@ use super::evidence::{Evidence, Mark};
 use super::kinds::WHY_PAUSED;
 use super::memory::Explainer;
 use super::pending::{Hold, PendingExplanation, WaitReason, report_pending};
-use super::{ending, explain, run_states};
+use super::{by_libvirt, ending, explain, run_states};
 use crate::conclusion::Conclusions;
 use crate::epoch::Span;
 use crate::finding::Id;
+use crate::libvirt::DomainWords;
 use crate::limits::{ANSWER_MAX, CAUSE_LEAD_MAX, COMMAND_RECORD_MAX};
 use crate::local_time::Moment;
 use crate::observation::{Event, Observation};
@@ -94,7 +95,12 @@ impl Explainer {
         found: &mut Conclusions,
     ) {
         let asked_again = self.question.take_answered(|cause| answer.is_to((QUERY_STATUS, cause)));
-        let status = answer.returned().and_then(|returned| returned.get("status")?.as_str());
+        let returned = answer.returned();
+        let domain = returned.and_then(DomainWords::of_answer);
+        let status = match domain {
+            Some(words) => words.run_state(),
+            None => returned.and_then(|returned| returned.get("status")?.as_str()),
+        };
         let Some(again) = asked_again else { return self.take_probe_reply(status, input) };
         if status.is_some()
             && self.evidence.shutdown.as_ref().is_some_and(|(mark, _)| answer.causes.contains(&mark.id))
@@ -105,19 +111,42 @@ impl Explainer {
         let run_state = self.status.run_state.as_deref();
         match status {
             // The VM will not answer.
-            None => self.hurry(|pending| pending.mark.now.after(COMMAND_RECORD_MAX), input, found),
-            Some("running") if run_state == Some("running") => self.status.assumed = false,
+            None => {
+                if domain.is_some() && run_state.is_none() {
+                    self.question.ask_again(input.id, again + 1, input.now);
+                }
+                self.hurry(|pending| pending.mark.now.after(COMMAND_RECORD_MAX), input, found);
+            }
+            Some("running") if run_state == Some("running") => {
+                self.status.assumed = false;
+                self.explain_running(domain, input);
+            }
+            // libvirt knows no reason: QEMU was stopped by another client of its monitor.
+            Some("paused")
+                if domain.is_some_and(|words| words.explained().is_none()) && run_state == Some("paused") =>
+            {
+                self.hurry(|pending| pending.mark.now.after(COMMAND_RECORD_MAX), input, found);
+            }
             // The VM runs already, and its RESUME follows.
             Some("running") => self.hurry(|_| input.now.after(COMMAND_RECORD_MAX), input, found),
             Some(status) => {
                 if self.status.sure_state() != Some(status) {
-                    self.apply_answer(status, input, found);
+                    self.apply_answer(status, domain, input, found);
                 }
                 let is_at_work = status != "postmigrate" && self.evidence.may_be_migrating(input.now);
                 if run_states::of(status).passes || is_at_work {
                     self.question.ask_again(input.id, again + 1, input.now);
                 }
             }
+        }
+    }
+
+    /// Explains a RESUME that no record explains by libvirt's reason.
+    fn explain_running(&mut self, domain: Option<DomainWords<'_>>, input: &Observation<'_>) {
+        let Some(why) = self.status.why.as_ref().filter(|why| why.by == "unknown") else { return };
+        let causes = why.causes.iter().copied().chain([input.id]);
+        if let Some(explained) = domain.and_then(|words| by_libvirt::reason(words, "running", causes)) {
+            self.status.explain(explained);
         }
     }
 
@@ -130,7 +159,7 @@ impl Explainer {
             return;
         }
         let before = self.status.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
-        let explanation = explain::probed(self.explain_answer(status, before, input), status);
+        let explanation = explain::probed(self.explain_answer(status, None, before, input), status);
         self.evidence.arrive();
         self.set_status(input.now, explanation);
         if run_states::of(status).passes && status != "inmigrate" {
@@ -139,7 +168,20 @@ impl Explainer {
     }
 
     /// The explanation of a run state that the VM named and no event explains.
-    fn explain_answer(&self, status: &str, before: Vec<Id>, input: &Observation<'_>) -> Explanation {
+    fn explain_answer(
+        &self,
+        status: &str,
+        domain: Option<DomainWords<'_>>,
+        before: Vec<Id>,
+        input: &Observation<'_>,
+    ) -> Explanation {
+        let causes = before.iter().copied().chain([input.id]);
+        if let Some(explained) = domain.and_then(|words| by_libvirt::reason(words, status, causes)) {
+            return explained;
+        }
+        if domain.is_some() {
+            return by_libvirt::named(explain::answered(&self.evidence, status, before, input.id));
+        }
         let is_incoming = self.status.run_state.as_deref() == Some("inmigrate");
         if is_incoming && matches!(status, "paused" | "prelaunch") {
             explain::arrived_stopped(&self.evidence, status, before, input.id)
@@ -152,22 +194,30 @@ impl Explainer {
     /// to here completed.
     fn answered_since(&self, now: Moment) -> Option<Moment> {
         if self.status.run_state.as_deref() != Some("inmigrate") {
-            return self.status.since;
+            return self.status.since.or(Some(now));
         }
         let completed = self.evidence.migration.as_ref().filter(|(_, status)| &**status == "completed");
         Some(completed.map_or(now, |(mark, _)| mark.now))
     }
 
     /// Sets the run state that the VM named.
-    fn apply_answer(&mut self, status: &str, input: &Observation<'_>, found: &mut Conclusions) {
+    fn apply_answer(
+        &mut self,
+        status: &str,
+        domain: Option<DomainWords<'_>>,
+        input: &Observation<'_>,
+        found: &mut Conclusions,
+    ) {
         let led = self.status.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
         let stop = self.pending.iter().find(|pending| pending.is_open() && led.contains(&pending.mark.id));
         let before = stop.map_or(led, |stop| vec![stop.mark.id]);
         let state = run_states::of(status);
-        let is_explained = |why: &&Explanation| why.by != "unknown" && why.cause == state.answered.0;
+        let told = domain.and_then(DomainWords::explained);
+        let cause = told.map_or(state.answered.0, |(cause, ..)| cause);
+        let is_explained = |why: &&Explanation| why.by != "unknown" && why.cause == cause;
         let explanation = match self.status.why.as_ref().filter(is_explained) {
             Some(why) => explain::confirmed(why, status, input.id),
-            None => self.explain_answer(status, before.clone(), input),
+            None => self.explain_answer(status, domain, before.clone(), input),
         };
         let since = self.answered_since(input.now);
         self.status.set(input.now, explanation.clone());
@@ -178,7 +228,7 @@ impl Explainer {
             pending.guess = explanation.clone();
             pending.wait_reason = WaitReason::Answer;
         }
-        let is_paused = status == "paused";
+        let is_paused = status == "paused" && told.is_none();
         let for_command = |pending: &PendingExplanation| pending.mark.now.after(COMMAND_RECORD_MAX);
         let held_back = |pending: &PendingExplanation| pending.may_come_until;
         self.hurry(|pending| if is_paused { for_command(pending) } else { held_back(pending) }, input, found);
@@ -244,6 +294,10 @@ impl Explainer {
         }
         if matches!(status, "device" | "colo" | "completed" | "postcopy-active" | "pre-switchover") {
             self.confirm_migration(input, found);
+        }
+        if self.status.why.as_ref().is_some_and(|why| why.cause == "save-vm" && why.by == "host") {
+            // libvirt writes the memory into a file.
+            return;
         }
         let run_state = self.status.run_state.as_deref();
         let is_incoming = run_state == Some("inmigrate");
