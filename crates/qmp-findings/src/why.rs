@@ -304,6 +304,9 @@ impl Explainer {
                 pending.guess = explanation;
             }
             report_pending(&pending, found);
+            if pending.wait_reason == WaitReason::Exit {
+                self.reported_end = Some(Box::new(pending));
+            }
         }
     }
 

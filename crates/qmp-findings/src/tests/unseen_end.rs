@@ -128,3 +128,39 @@ fn unseen_end_names_the_state_before() {
     let steps = story(&format!("0 attached running 7.2.22 kvm#7\n{DOWN}9 attached running 7.2.22 kvm#8"));
     insta::assert_snapshot!(findings(&steps)[0].summary, @"Unseen between two epochs, this changed: QEMU was process 7 and is process 8.");
 }
+
+#[test]
+fn late_exit_status_corrects_the_explanation() {
+    let attached = "0 attached running 7.2.22 qemu-system-x86#7";
+    let quit = r#"1 SHUTDOWN {"guest": false, "reason": "host-qmp-quit"}"#;
+    //  name, events, exit status, findings, cause in the end
+    let cases: [(&str, &str, &str, &[&str], &str); 4] = [
+        (
+            "killed",
+            "",
+            r#"{"pid": 7, "signal": 9}"#,
+            &["why-ended gone 1.1", "why-ended killed 1.1,1.2"],
+            "gone killed",
+        ),
+        (
+            "crashed",
+            "",
+            r#"{"pid": 7, "signal": 11}"#,
+            &["why-ended gone 1.1", "why-ended crashed 1.1,1.2"],
+            "gone crashed",
+        ),
+        ("another process", "", r#"{"pid": 8, "signal": 9}"#, &["why-ended gone 1.1"], "gone gone"),
+        (
+            "as announced",
+            quit,
+            r#"{"pid": 7, "exit_code": 0}"#,
+            &["why-ended host-qmp-quit 1.1,1.2"],
+            "ended host-qmp-quit",
+        ),
+    ];
+    for (name, events, how, expected, state) in cases {
+        let text = format!("{attached}\n{events}\n2 detached\n5 process-ended {how}\n9 passes");
+        assert_eq!(found(&text), expected, "{name}");
+        assert_eq!(final_state(&text), state, "{name}");
+    }
+}

@@ -464,10 +464,11 @@ fn end_of_vm_waits_for_the_exit_status_if_it_is_available() {
             ],
         ),
         (
-            "the record is too late",
+            "the record is late",
             "0 attached running 7.2.22 kvm\n1 detached\n9 process-ended {\"signal\": 9}",
             &[
                 "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, it exited by itself, or its monitor was removed.",
+                "why-ended killed 1.1,1.2: QEMU was killed by SIGKILL: by a process of the host, or by the kernel because memory ran out.",
             ],
         ),
         (

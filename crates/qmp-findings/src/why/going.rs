@@ -126,10 +126,12 @@ impl Explainer {
         self.status.forget_before_gone();
         found.has_qemu_ended = !span.open;
         let is_its = |pending: &PendingExplanation| pending.wait_reason == WaitReason::Exit;
-        let Some(index) = self.pending.iter().position(is_its) else {
+        let awaited = self.pending.iter().position(is_its).map(|index| self.pending.remove(index));
+        let is_late = awaited.is_none();
+        let reported = self.reported_end.take_if(|_| !span.open).map(|reported| *reported);
+        let Some(mut pending) = awaited.or(reported) else {
             return self.take_unheard_end(end, input, span, found);
         };
-        let mut pending = self.pending.remove(index);
         let before = pending.explanation();
         if exit::signal(end.data).is_some() && pending.guess.cause != "gone" {
             // A process that a signal ended did not exit by itself.
@@ -146,7 +148,11 @@ impl Explainer {
         }
         let name = span.snapshot.process.as_ref().map_or("", |process| &process.name);
         pending.guess = exit::explained(&pending.guess, name, end.data, input.id);
-        self.replace(&before, &pending.explanation());
-        report_pending(&pending, found);
+        let explanation = pending.explanation();
+        self.replace(&before, &explanation);
+        // A process may be reaped late; the finding is repeated if the exit status says more.
+        if !is_late || explanation.summary != before.summary {
+            report_pending(&pending, found);
+        }
     }
 }

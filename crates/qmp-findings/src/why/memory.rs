@@ -13,6 +13,8 @@ pub(in super::super) struct Explainer {
     pub(super) evidence: Evidence,
     pub(super) pending: Vec<PendingExplanation>,
     pub(super) question: StateQuestion,
+    /// The end that was reported before how the process ended was known.
+    pub(super) reported_end: Option<Box<PendingExplanation>>,
 }
 
-persist!(Explainer { status, evidence, pending, question });
+persist!(Explainer { status, evidence, pending, question, reported_end });
