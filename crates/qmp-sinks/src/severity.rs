@@ -8,12 +8,18 @@ use qmp_wire::Body;
 pub(super) fn of(body: &Body<'_>) -> EventSeverity {
     match body {
         Body::Event { name, data, .. } => EventSeverity::of(name, data.as_deref()),
-        Body::Finding { finding, .. } => match FindingSeverity::of(finding) {
-            FindingSeverity::Warning => EventSeverity::Warning,
-            FindingSeverity::Lifecycle => EventSeverity::Lifecycle,
-        },
-        Body::Detached { .. } => EventSeverity::Lifecycle,
+        Body::Finding { finding, data, .. } => {
+            of_finding(FindingSeverity::of_record(finding, data.as_deref()))
+        }
+        Body::Detached { detail, .. } => of_finding(FindingSeverity::of_detached(detail.as_deref())),
         Body::Attached { .. } => EventSeverity::Info,
+    }
+}
+
+fn of_finding(severity: FindingSeverity) -> EventSeverity {
+    match severity {
+        FindingSeverity::Warning => EventSeverity::Warning,
+        FindingSeverity::Lifecycle => EventSeverity::Lifecycle,
     }
 }
 
