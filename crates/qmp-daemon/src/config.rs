@@ -173,15 +173,20 @@ impl DaemonConfig {
         let relays = file.relays(&attach, command_line.relay.as_deref());
         problems.extend(file.uses(&attach, &http, &relays, Some(&journal)).conflicts());
         file::sort_by_line(&mut problems);
-        if !problems.is_empty() {
-            return Err(ConfigError::Wrong { problems, warnings: file.warnings });
-        }
         let from_command_line = command_line.discover.into_iter().map(DiscoveryRule::new);
         let mut discover: Vec<DiscoveryRule> = file.discover.into_iter().chain(from_command_line).collect();
         if let Some(directory) = &command_line.relay {
-            discover
-                .iter_mut()
-                .for_each(|rule| rule.relays.push(RelayConfig::new(directory.join("{name}.qmp"))));
+            if let Some(rule) = discover.iter().find(|rule| matches!(rule.source, Source::Libvirt(_))) {
+                let message =
+                    format!("--relay and {}: {}", rule.source, schema::discover::RELAY_THROUGH_LIBVIRT)
+                        .into();
+                problems.push(Problem { location: None, message });
+            }
+            let relay = RelayConfig::new(directory.join("{name}.qmp"));
+            discover.iter_mut().for_each(|rule| rule.relays.push(relay.clone()));
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError::Wrong { problems, warnings: file.warnings });
         }
         let from_file = file.vms.iter().map(|vm| (vm.name.clone(), VmOrigin::Configuration));
         let from_command_line = attach.iter().map(|(name, _)| (name.clone(), VmOrigin::CommandLine));
@@ -264,16 +269,44 @@ mod tests {
         }
     }
 
+    #[test]
+    fn relay_of_a_domain_through_libvirt_is_refused() {
+        let cases = [
+            ("", "libvirt", true),
+            ("[[discover]]\nlibvirt = 'unix:/run/b.sock'", "processes", true),
+            ("", "processes", false),
+        ];
+        for (file, discover, is_refused) in cases {
+            let command_line = CommandLine {
+                discover: vec![discover.parse().expect("a source")],
+                relay: Some("/run/relays".into()),
+                ..command_line()
+            };
+            let file = ConfigFile::parse(file, Path::new("hub.toml")).expect("a good file");
+            let assembled = DaemonConfig::assemble(Some(file), command_line);
+            assert_eq!(assembled.is_err(), is_refused, "{discover}: {assembled:?}");
+        }
+    }
+
+    fn command_line() -> CommandLine {
+        CommandLine {
+            attach: Vec::new(),
+            discover: Vec::new(),
+            journal: None,
+            http: Vec::new(),
+            relay: None,
+            default_journal: "/default.db".into(),
+            default_http: HttpEndpoint::unix("/default.sock"),
+        }
+    }
+
     fn assembled(file: &str, journal: Option<&str>, http: &[&str], attach: &[&str]) -> String {
         let vm = |name: &&str| (name.parse().expect("a name"), "/vm".parse().expect("an address"));
         let command_line = CommandLine {
             attach: attach.iter().map(vm).collect(),
-            discover: Vec::new(),
             journal: journal.map(PathBuf::from),
             http: http.iter().map(|address| address.parse().expect("an address")).collect(),
-            relay: None,
-            default_journal: "/default.db".into(),
-            default_http: HttpEndpoint::unix("/default.sock"),
+            ..command_line()
         };
         let file = ConfigFile::parse(file, Path::new("hub.toml")).expect("a good file");
         match DaemonConfig::assemble(Some(file), command_line) {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use qmp_client::Address;
 use qmp_host::{SOCKET_PATH_MAX_BYTES, SocketAccess, permissions};
 use qmp_hub::VmName;
+use qmp_hub::discovery::Source;
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::{JournalError, Reader};
 use rustix::fs::Access;
@@ -39,6 +40,7 @@ impl DaemonConfig {
             warnings.extend(served_socket_warning(&relay.path, &format!("the relay of {name}")));
             warnings.extend(excluded_clients_warning(name, relay));
         }
+        warnings.extend(self.discover.iter().filter_map(|rule| libvirt_warning(&rule.source)));
         warnings.extend(same_address_warnings(&self.attach));
         for (name, address) in &self.attach {
             if let Address::Unix { path, listen } = address {
@@ -50,6 +52,21 @@ impl DaemonConfig {
             }
         }
         warnings
+    }
+}
+
+/// Warns about a libvirt daemon that does not listen, or whose socket this user may not use.
+fn libvirt_warning(source: &Source) -> Option<String> {
+    let sockets = source.libvirt_sockets();
+    let listed = || sockets.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ");
+    match sockets.iter().find(|path| path.exists()) {
+        _ if sockets.is_empty() => None,
+        None => Some(format!("{source}: no daemon listens at {}; start libvirtd or virtqemud", listed())),
+        Some(path) if !may_write(path) => {
+            let (path, user) = (path.display(), permissions::this_user());
+            Some(format!("{source}: {path} cannot be used by {user}; docs/operating.md has the permissions"))
+        }
+        Some(_) => None,
     }
 }
 
@@ -211,6 +228,18 @@ mod tests {
                 warnings.iter().any(|warning| warning.starts_with("a and b have the same address, "));
             assert_eq!(is_warned, expected, "{one} {other}: {warnings:?}");
         }
+    }
+
+    #[test]
+    fn libvirt_daemon_that_does_not_listen_is_warned_about() {
+        let home = tempfile::tempdir().expect("a directory");
+        let socket = home.path().join("libvirt-sock");
+        let source: Source = Source::Libvirt(format!("unix:{}", socket.display()).parse().expect("a source"));
+        let warning = libvirt_warning(&source).expect("a warning");
+        assert!(warning.ends_with("libvirt-sock; start libvirtd or virtqemud"), "{warning}");
+        let _daemon = std::os::unix::net::UnixListener::bind(&socket).expect("binds");
+        assert_eq!(libvirt_warning(&source), None);
+        assert_eq!(libvirt_warning(&Source::Processes), None);
     }
 
     #[test]

@@ -76,9 +76,24 @@ pub enum SourceError {
     /// The address at which QEMUs are to dial in cannot be read.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The libvirt daemon cannot be followed.
-    #[error(transparent)]
-    Libvirt(#[from] qmp_libvirt::SourceError),
+    /// The URI of a libvirt daemon that cannot be followed.
+    #[error(
+        "`{text}` is no daemon that can be followed; write qemu:///system or qemu:///session, or for another socket \
+         libvirt = \"unix:PATH\" in a table [[discover]]"
+    )]
+    LibvirtUri {
+        /// The text given.
+        text: Box<str>,
+    },
+    /// The address of a socket without the word that says what it is for.
+    #[error(
+        "\"{text}\" is nothing to look for; write {text},server=on for QEMUs that dial in, the path alone for monitors, or \
+         libvirt = \"{text}\" in a table [[discover]] for a libvirt daemon"
+    )]
+    Socket {
+        /// The text given.
+        text: Box<str>,
+    },
     /// An address at which QEMUs cannot dial in.
     #[error(
         "QEMUs cannot dial in at {address}; write unix:/run/qmp-events/dial-in.sock or tcp:127.0.0.1:PORT"
@@ -91,7 +106,10 @@ pub enum SourceError {
 
 fn listed() -> String {
     let words: Vec<_> = layout::words().collect();
-    format!("processes, {}, a path such as /run/vm/*.sock, or unix:PATH,server=on", words.join(", "))
+    format!(
+        "processes, {}, qemu:///session, a path such as /run/vm/*.sock, or unix:PATH,server=on",
+        words.join(", ")
+    )
 }
 
 fn did_you_mean(text: &str) -> String {
@@ -188,7 +206,8 @@ impl FromStr for Source {
             return Ok(Self::Libvirt(qmp_libvirt::Source::System));
         }
         if text.starts_with("qemu:") || text.starts_with("qemu+") {
-            return Ok(Self::Libvirt(text.parse()?));
+            let daemon = text.parse().map_err(|_| SourceError::LibvirtUri { text: text.into() })?;
+            return Ok(Self::Libvirt(daemon));
         }
         if let Ok(layout) = text.parse() {
             return Ok(Self::Layout { layout, root: None });
@@ -198,6 +217,8 @@ impl FromStr for Source {
             let listens = address.listens();
             return if listens {
                 Self::dial_in(address)
+            } else if text.starts_with("unix:") {
+                Err(SourceError::Socket { text: text.into() })
             } else {
                 Err(SourceError::Unknown { text: text.into() })
             };
@@ -212,6 +233,15 @@ impl FromStr for Source {
 }
 
 impl Source {
+    /// The sockets of the libvirt daemon, of which one is enough; none for another source.
+    #[must_use]
+    pub fn libvirt_sockets(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Libvirt(daemon) => daemon.sockets(&user_directory()),
+            _ => Vec::new(),
+        }
+    }
+
     /// The key of its table with its value, as in a configuration.
     pub(crate) fn table(&self) -> String {
         match self {
@@ -240,6 +270,15 @@ impl fmt::Display for Source {
     }
 }
 
+/// `$XDG_RUNTIME_DIR`, or what libvirt takes in its place.
+pub(super) fn user_directory() -> PathBuf {
+    let directory = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    directory("XDG_RUNTIME_DIR")
+        .or_else(|| directory("XDG_CACHE_HOME"))
+        .or_else(|| directory("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,8 +292,13 @@ mod tests {
             ("qemu:///session", "libvirt at qemu:///session"),
             (
                 "qemu+tls://host/system",
-                "`qemu+tls://host/system` is no daemon that can be followed: write qemu:///system, qemu:///session or \
-                 unix:PATH",
+                "`qemu+tls://host/system` is no daemon that can be followed; write qemu:///system or qemu:///session, or for \
+                 another socket libvirt = \"unix:PATH\" in a table [[discover]]",
+            ),
+            (
+                "unix:/run/b.sock",
+                "\"unix:/run/b.sock\" is nothing to look for; write unix:/run/b.sock,server=on for QEMUs that dial in, the \
+                 path alone for monitors, or libvirt = \"unix:/run/b.sock\" in a table [[discover]] for a libvirt daemon",
             ),
             ("/run/vm/*.sock", "/run/vm/*.sock"),
             ("/run/../*.x", "\"/run/../*.x\" is no path of sockets; write something like /run/vm/*.sock"),
@@ -268,8 +312,8 @@ mod tests {
             ),
             (
                 "proceses",
-                "\"proceses\" is nothing to look for; write processes, libvirt, proxmox, incus, ganeti, kata, a path \
-                 such as /run/vm/*.sock, or unix:PATH,server=on; did you mean processes?",
+                "\"proceses\" is nothing to look for; write processes, libvirt, proxmox, incus, ganeti, kata, \
+                 qemu:///session, a path such as /run/vm/*.sock, or unix:PATH,server=on; did you mean processes?",
             ),
         ];
         for (text, expected) in cases {

@@ -51,7 +51,11 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Discov
         return None;
     }
     if matches!(source, Source::Libvirt(_)) && !relays.is_empty() {
-        let message = "a relay needs the VM's own monitor, which libvirt holds; give the VM a second one, and follow that";
+        document.problem(&value.span(), keys::RELAY_THROUGH_LIBVIRT);
+        return None;
+    }
+    if matches!(source, Source::Libvirt(_)) && silent_after.is_some() {
+        let message = "`silent-after` has no effect on domains that are followed through libvirt: they are not probed; remove it";
         document.problem(&value.span(), message);
         return None;
     }
@@ -197,6 +201,11 @@ mod tests {
             (
                 "libvirt = 'qemu:///system'\nrelay = '/r/{name}'",
                 "1: a relay needs the VM's own monitor, which libvirt holds; give the VM a second one, and follow that"
+                    .into(),
+            ),
+            (
+                "libvirt = 'qemu:///system'\nsilent-after = '10s'",
+                "1: `silent-after` has no effect on domains that are followed through libvirt: they are not probed; remove it"
                     .into(),
             ),
             ("processes = false", "2: leave the table out to ignore processes".into()),

@@ -21,6 +21,10 @@ pub(crate) static RULE: TableSchema = TableSchema {
     constraints: &[],
 };
 
+/// Why domains that are followed through libvirt have no relays, and the way out.
+pub(crate) const RELAY_THROUGH_LIBVIRT: &str =
+    "a relay needs the VM's own monitor, which libvirt holds; give the VM a second one, and follow that";
+
 pub(crate) static GLOB: KeySchema = KeySchema::new(
     "glob",
     Form::Text,
