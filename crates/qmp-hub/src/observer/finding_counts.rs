@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use qmp_findings::{FindingSeverity, KINDS};
+use qmp_findings::{FindingSeverity, KINDS, is_evidence};
 use qmp_host::lock;
 use qmp_wire::{Body, Record};
 
@@ -15,9 +15,12 @@ const OTHER_KINDS: &str = "other";
 pub(super) struct FindingCounts(Mutex<HashMap<Box<str>, Box<[u64]>>>);
 
 impl FindingCounts {
-    /// Counts a record, if it is a finding.
+    /// Counts a record, if it is a finding. Evidence is no finding, though its records have the same form.
     pub(super) fn count(&self, record: &Record<'_>) {
         let Body::Finding { finding, .. } = &record.body else { return };
+        if is_evidence(record) {
+            return;
+        }
         let place = KINDS.iter().position(|kind| kind.name == *finding).unwrap_or(KINDS.len());
         let mut counts = lock(&self.0);
         if !counts.contains_key(&*record.vm) {
@@ -55,10 +58,19 @@ mod tests {
     fn findings_are_counted_by_vm_and_kind() {
         let counts = FindingCounts::default();
         let warnings = KINDS.iter().filter(|kind| kind.severity == FindingSeverity::Warning).count();
-        for (vm, finding) in [("a", "storm"), ("a", "storm"), ("a", "why-paused"), ("a", "x"), ("b", "storm")]
-        {
+        let records = [
+            ("a", "storm"),
+            ("a", "storm"),
+            ("a", "why-paused"),
+            ("a", "x"),
+            ("a", "command"),
+            ("b", "storm"),
+            ("b", "process-ended"),
+            ("b", "query"),
+        ];
+        for (vm, finding) in records {
             let (finding, summary) = (finding.to_owned().into(), "".into());
-            let body = Body::Finding { finding, summary, causes: Vec::new(), data: None };
+            let body = Body::Finding { finding, summary, causes: Vec::new(), data: Some("{}".into()) };
             let (epoch, seq, received) = (Epoch(1), Seq(1), UnixMicros(0));
             counts.count(&Record { offset: None, vm: vm.into(), epoch, seq, received, body });
         }
