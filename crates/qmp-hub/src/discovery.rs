@@ -62,8 +62,6 @@ pub(crate) struct Discovery {
 #[derive(Debug, Default)]
 struct RuleSet {
     rules: Vec<RunningRule>,
-    /// How many rules were started; the number of the newest one.
-    started: usize,
 }
 
 #[derive(Debug)]
@@ -74,6 +72,18 @@ struct RunningRule {
     tasks: JoinSet<()>,
     /// Ends the tasks that end their connections themselves.
     stop: Sender<bool>,
+}
+
+impl RuleSet {
+    /// The name of a new rule: the source of its table, and a number if the table of another rule has the same source.
+    fn origin(&self, rule: &DiscoveryRule) -> Arc<str> {
+        let table = format!("[[discover]] {}", rule.source.table());
+        let is_free = |origin: &String| self.rules.iter().all(|other| *other.origin != **origin);
+        let numbered = (2..).map(|number| format!("{table}, table {number}"));
+        let mut origins = std::iter::once(table.clone()).chain(numbered);
+        // There are fewer rules than numbers.
+        origins.find(is_free).unwrap_or(table).into()
+    }
 }
 
 impl RunningRule {
@@ -112,8 +122,8 @@ impl Discovery {
             self.remove_vms(&VmOrigin::Discovered(rule.origin)).await;
         }
         for rule in wanted {
-            running.started += 1;
-            let started = self.start(rule, running.started);
+            let origin = running.origin(&rule);
+            let started = self.start(rule, origin);
             running.rules.push(started);
         }
         differs
@@ -134,8 +144,7 @@ impl Discovery {
         }
     }
 
-    fn start(&self, rule: DiscoveryRule, number: usize) -> RunningRule {
-        let origin: Arc<str> = format!("[[discover]] {} (rule {number})", rule.source.table()).into();
+    fn start(&self, rule: DiscoveryRule, origin: Arc<str>) -> RunningRule {
         tracing::info!("looking for VMs: {}", VmOrigin::Discovered(Arc::clone(&origin)));
         let rule = Arc::new(rule);
         let (registry, claims) = (self.registry.clone(), Arc::clone(&self.claims));

@@ -13,7 +13,7 @@ pub enum VmOrigin {
     CommandLine,
     /// The program that the hub is part of.
     Program,
-    /// A rule of discovery, as it is displayed: `[[discover]] glob = "/run/vm/*.sock" (rule 2)`.
+    /// A rule of discovery, as it is displayed: `[[discover]] glob = "/run/vm/*.sock"`.
     Discovered(Arc<str>),
 }
 
@@ -38,10 +38,7 @@ mod tests {
             (VmOrigin::Configuration, "configuration"),
             (VmOrigin::CommandLine, "command line"),
             (VmOrigin::Program, "program"),
-            (
-                VmOrigin::Discovered("[[discover]] processes = true (rule 1)".into()),
-                "[[discover]] processes = true (rule 1)",
-            ),
+            (VmOrigin::Discovered("[[discover]] processes = true".into()), "[[discover]] processes = true"),
         ];
         for (origin, expected) in cases {
             assert_eq!(origin.to_string(), expected);
