@@ -82,7 +82,7 @@ pub use process::{Process, ProcessStart};
 pub use question::{QUERY_STATUS, Question};
 pub use state_alerts::{OpenAlert, StateAlerts, StateRule, StateRuleScope};
 pub use unended::UnendedVm;
-pub use why::run_states;
+pub use why::{GONE, run_states};
 
 #[cfg(test)]
 mod testing;

@@ -49,6 +49,7 @@ pub(super) use explanation::CAUSES;
 pub(super) use kinds::{WHY_ENDED, WHY_PAUSED, WHY_RESET, WHY_SUSPENDED};
 pub(super) use memory::Explainer;
 use pending::{PendingExplanation, WaitReason, report_pending};
+pub use run_states::GONE;
 #[cfg(test)]
 pub(super) use run_states::names as run_state_names;
 use status::Status;

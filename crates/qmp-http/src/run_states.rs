@@ -2,13 +2,19 @@
 //!
 //! The states are those of QEMU's `RunState`, and four of the hub's own. A state that is in neither list is `other`: text
 //! from a VM does not become a label.
+//!
+//! The source of a VM that crashed no longer finds it, so that it leaves the hub within seconds. Its series stay for
+//! [`GONE_KEPT`], for alerts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use qmp_host::clock;
 use qmp_hub::{FollowedVm, MonitorState};
 
-use super::exposition::{Exposition, Type};
+use super::exposition::{Exposition, Family, Type};
 use crate::state::ApiState;
+use qmp_wire::UnixMicros;
 
 /// The states of all QEMU releases. Source: `qapi/run-state.json`, `RunState`.
 const OF_QEMU: [&str; 17] = [
@@ -37,6 +43,9 @@ const ENDED: &str = "ended";
 /// The monitor closed without an announcement.
 const GONE: &str = "gone";
 
+/// How long a VM that left the hub keeps its series, if it ended without an announcement and no VM of its name is followed.
+const GONE_KEPT: Duration = Duration::from_secs(24 * 3_600);
+
 /// A state that [`OF_QEMU`] lacks.
 const OTHER: &str = "other";
 
@@ -52,11 +61,27 @@ pub(super) fn metrics(api: &ApiState, all: &[Arc<FollowedVm>], to: &mut Expositi
     let known = api.vm_states.run_states(names, |run_state| run_state.map(listed));
     for (vm, known) in all.iter().zip(known) {
         let is_certain = vm.status().state == MonitorState::Attached && vm.silence.since().is_none();
-        let present = present(known, is_certain);
-        for state in OF_QEMU.into_iter().chain(OF_THE_HUB) {
-            family.sample(&[("vm", vm.name.as_str()), ("state", state)], u8::from(state == present));
-        }
+        samples(&mut family, vm.name.as_str(), present(known, is_certain));
     }
+    for vm in left_and_gone(api, all) {
+        samples(&mut family, &vm, GONE);
+    }
+}
+
+/// The series of one VM.
+fn samples(family: &mut Family<'_>, vm: &str, present: &str) {
+    for state in OF_QEMU.into_iter().chain(OF_THE_HUB) {
+        family.sample(&[("vm", vm), ("state", state)], u8::from(state == present));
+    }
+}
+
+/// The VMs that left the hub and ended without an announcement within [`GONE_KEPT`], in the order of their names.
+fn left_and_gone(api: &ApiState, all: &[Arc<FollowedVm>]) -> Vec<Box<str>> {
+    let kept = i64::try_from(GONE_KEPT.as_micros()).unwrap_or(i64::MAX);
+    let mut gone = api.vm_states.gone_since(UnixMicros(clock::now().0 - kept));
+    gone.retain(|name| all.iter().all(|vm| vm.name.as_str() != &**name));
+    gone.sort_unstable();
+    gone
 }
 
 /// The label of a run state.

@@ -39,7 +39,8 @@ pub struct Status {
 
     /// Only VMs that need an operator: an error stopped them, they ended without an announcement, or their state is not known
     ///
-    /// The exit code is 1 if there is any.
+    /// Of the VMs that left the hub, those that ended without an announcement, within 24h or the span of --left. The exit code
+    /// is 1 if there is any; without an answer of the hub it is 1, too, with an error and without output.
     #[arg(long, conflicts_with = "name")]
     trouble: bool,
 
@@ -64,7 +65,8 @@ Examples:
   qmp status --state paused,io-error
   qmp status --json | jq -r 'select(.run_state == \"io-error\") | .vm'";
 
-/// VMs that left the hub are shown on a terminal if they ended within this time.
+/// VMs that left the hub are shown on a terminal if they ended within this time, and with --trouble those that need an
+/// operator.
 const LEFT_SHOWN: Duration = Duration::from_secs(24 * 3_600);
 
 impl Status {
@@ -73,8 +75,8 @@ impl Status {
         let client = self.hub.client()?;
         let is_json = self.format.json || !terminal.stdout_is_terminal();
         let is_alarm = self.trouble || !self.state.is_empty();
-        self.state.iter().filter_map(|state| unknown_state(state)).for_each(output::note);
-        let left = self.left.or((!is_json && !is_alarm).then_some(LEFT_SHOWN));
+        let is_left_shown = self.trouble || (!is_json && !is_alarm);
+        let left = self.left.or(is_left_shown.then_some(LEFT_SHOWN));
         let found = match &self.name {
             Some(name) => match client.vm_json(name).await {
                 Err(error) if error.is_unknown_vm() => {
@@ -91,6 +93,9 @@ impl Status {
             })
         };
         let vms = found.iter().map(|vm| read(vm)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(failure) = self.state.iter().find_map(|state| unknown_state(state, &vms)) {
+            return Err(failure);
+        }
         let both = found.into_iter().zip(vms).filter(|(_, vm)| self.selects(vm));
         let (found, vms): (Vec<_>, Vec<_>) = both.unzip();
         let exit = if is_alarm && !vms.is_empty() { Exit::Failed } else { Exit::Done };
@@ -105,7 +110,7 @@ impl Status {
         let (palette, zone) = (terminal.stdout_palette(), self.format.zone(terminal));
         let text = match (&self.name, vms.as_slice()) {
             (Some(_), [vm]) => page::page(vm, palette, &zone),
-            (_, vms) => table::tables(vms, left.unwrap_or_default(), palette, &zone),
+            (_, vms) => table::tables(vms, left.unwrap_or_default(), is_alarm, palette, &zone),
         };
         output::print(&text)?;
         // Rules that fail are shown here: they cannot report their own failure.
@@ -123,13 +128,13 @@ impl Status {
     }
 }
 
-/// A note about a state that no VM can have, as far as this release knows.
-fn unknown_state(state: &str) -> Option<String> {
+/// The failure for a state that no VM can have, as far as this release knows, and that none of `vms` has.
+fn unknown_state(state: &str, vms: &[Vm]) -> Option<Failure> {
     let of_monitor = ["silent", "attached", "connecting", "detached", "in-use", "left"];
     let known = || qmp_findings::run_states().chain(of_monitor);
-    if known().any(|known| known == state) {
+    if known().any(|known| known == state) || vms.iter().any(|vm| vm.is_in(state)) {
         return None;
     }
     let near = suggest::nearest(state, known()).map(|near| format!("; did you mean {near}?"));
-    Some(format!("note: no VM has a state {state}{}", near.unwrap_or_default()))
+    Some(Failure::usage(format_args!("no VM has a state {state}{}", near.unwrap_or_default())))
 }

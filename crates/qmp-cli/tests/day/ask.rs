@@ -27,6 +27,7 @@ fn status_lists_only_vms_in_trouble_or_in_a_state() {
     let trouble = wait_for("trouble", || Some(ask(&["--trouble"])).filter(|ran| ran.code == Some(1)));
     assert!(trouble.stdout.contains("\"vm\":\"web1\""), "{trouble:?}");
     let unknown = ask(&["--state", "pased"]);
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
     assert!(unknown.stderr.contains("did you mean paused?"), "{unknown:?}");
 }
 

@@ -10,9 +10,10 @@ use crate::support::qmp::RawClient;
 use crate::support::{Watcher, config};
 use http_body_util::BodyExt as _;
 use qmp_daemon::Daemon;
+use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::Health;
-use qmp_testing::Monitor;
+use qmp_testing::{Monitor, poll_until};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -140,6 +141,37 @@ async fn run_state_has_a_series_for_each_known_state() {
     get_json(home.path(), "/v1/vms").await;
     let scrape = Scrape::of(home.path()).await;
     assert_eq!(present(&scrape), [of("absent", "unknown"), of("vm1", "ended")]);
+    hub.stop().await.expect("stops");
+}
+
+/// A VM that was killed leaves the hub with its socket: its series stay for an alert, and go when its name is followed again.
+#[tokio::test]
+async fn series_of_a_vm_that_left_without_an_announcement_stays() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut discovers = config(home.path(), &[]);
+    let pattern = format!("{}/vm*.sock", home.path().display());
+    discovers.discover = vec![DiscoveryRule::new(pattern.parse().expect("a source"))];
+    let hub = Daemon::start(discovers).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    let (killed, quits) = (Monitor::bind(home.path(), "vm1"), Monitor::bind(home.path(), "vm2"));
+    let (first, second) = (killed.accept().await, quits.accept().await);
+    journal.take(2).await;
+    second.emit("SHUTDOWN", r#"{"guest": false, "reason": "host-qmp-quit"}"#);
+    drop((killed, quits));
+    first.close().await;
+    second.close().await;
+    poll_until("both leave", async || hub.registry().vms().all().is_empty().then_some(())).await;
+    get_json(home.path(), "/v1/vms").await;
+    let scrape = Scrape::of(home.path()).await;
+    scrape.expect(&[(r#"qmp_vm_run_state{vm="vm1",state="gone"}"#, 1.0)]);
+    assert!(!scrape.text.contains("vm2"), "{}", scrape.text);
+    promtool_accepts(&scrape.text);
+
+    let again = Monitor::bind(home.path(), "vm1");
+    let _session = again.accept().await;
+    journal.until("vm1 2.0 attached").await;
+    get_json(home.path(), "/v1/vms").await;
+    Scrape::of(home.path()).await.expect(&[(r#"qmp_vm_run_state{vm="vm1",state="gone"}"#, 0.0)]);
     hub.stop().await.expect("stops");
 }
 

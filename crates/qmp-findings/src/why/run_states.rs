@@ -8,7 +8,7 @@
 /// The run state of a QEMU that announced its end and ended.
 pub(super) const ENDED: &str = "ended";
 /// The run state of a QEMU whose monitor closed without an announcement.
-pub(super) const GONE: &str = "gone";
+pub const GONE: &str = "gone";
 
 /// The explanation that one run state gives.
 #[derive(Debug)]

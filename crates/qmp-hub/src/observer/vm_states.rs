@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use qmp_findings::state::VmState;
-use qmp_findings::{Correlators, Id, Question, StateAlerts, UnendedVm};
+use qmp_findings::{Correlators, GONE, Id, Question, StateAlerts, UnendedVm};
 use qmp_host::{blocking, lock};
 use qmp_journal::Reader;
-use qmp_wire::Offset;
+use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::watch;
 
 use super::finding_counts::FindingCounts;
@@ -69,6 +69,17 @@ impl VmStates {
     ) -> Vec<T> {
         let correlators = self.shared.lock();
         vms.map(|vm| read(correlators.run_state(vm))).collect()
+    }
+
+    /// The VMs whose QEMU ended without an announcement at or after `since`, as far as the observer has read.
+    #[must_use]
+    pub fn gone_since(&self, since: UnixMicros) -> Vec<Box<str>> {
+        let correlators = self.shared.lock();
+        let is_gone = |vm: &&str| {
+            correlators.run_state(vm) == Some(GONE)
+                && correlators.condition(vm).is_some_and(|condition| condition.since >= since)
+        };
+        correlators.vms().filter(is_gone).map(Box::from).collect()
     }
 
     /// Applies `read` to the name and the UUID that each VM reported, as far as the observer has read.

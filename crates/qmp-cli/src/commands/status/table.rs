@@ -31,16 +31,27 @@ const COLUMNS: &[Column] = &[
     Column { heading: "WHY", cell: why, style: plain },
 ];
 
-/// The table of the VMs that the hub follows, and a table of those that left it within `left_within`.
-pub(super) fn tables(vms: &[Vm], left_within: Duration, palette: Palette, zone: &TimeZone) -> String {
+/// The table of the VMs that the hub follows, and a table of those that left it within `left_within`. If the VMs are a
+/// selection, an empty table is left out.
+pub(super) fn tables(
+    vms: &[Vm],
+    left_within: Duration,
+    is_selection: bool,
+    palette: Palette,
+    zone: &TimeZone,
+) -> String {
     let (left, followed): (Vec<Vm>, Vec<Vm>) = vms.iter().cloned().partition(|vm| vm.state == "left");
     let mut text = match followed.as_slice() {
+        [] if is_selection => String::new(),
         [] => "the hub has no VM\n".to_owned(),
         followed => table(followed, palette, zone),
     };
     if !left.is_empty() {
         let within = span::describe(u64::try_from(left_within.as_micros()).unwrap_or(u64::MAX));
-        text += &format!("\n{}\n", palette.dim(format!("left the hub within {within}:")));
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text += &format!("{}\n", palette.dim(format!("left the hub within {within}:")));
         text += &table(&left, palette, zone);
     }
     text
@@ -86,7 +97,18 @@ fn since(vm: &Vm, zone: &TimeZone) -> String {
 
 fn why(vm: &Vm, zone: &TimeZone) -> String {
     let doubt = vm.silence(zone).or_else(|| vm.absence().map(str::to_owned));
-    doubt.map(|doubt| format!("{doubt}; ")).unwrap_or_default() + vm.why()
+    match doubt {
+        Some(doubt) => format!("{}. {}", capitalized(&doubt), vm.why()),
+        None => vm.why().to_owned(),
+    }
+}
+
+/// The text as the beginning of a sentence.
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }
 
 #[cfg(test)]
@@ -96,21 +118,25 @@ mod tests {
     #[test]
     fn table_has_one_line_for_each_vm() {
         let day = Duration::from_secs(86_400);
-        let text = tables(&super::super::vm::examples(), day, Palette::new(false), &TimeZone::UTC);
+        let text = tables(&super::super::vm::examples(), day, false, Palette::new(false), &TimeZone::UTC);
         insta::assert_snapshot!(text, @r"
         VM    RUN STATE   SINCE                    EPOCH  LAST EVENT  WHY
         web1  io-error    2026-01-02 03:04:05.678  3      STOP        A write to disk d0 failed (No space left), and QEMU paused it.
-        db    running?    2026-01-01 00:00:00.000  1      –           connection refused; It ran when this epoch began.
+        db    running?    2026-01-01 00:00:00.000  1      –           Connection refused. It ran when this epoch began.
         new   connecting  2026-01-02 03:00:00.000  –      –           no such file\u001b[2J
         100   in-use      2026-01-02 03:00:00.000  1      –           give the VM another
-        nas   running?    2026-01-01 00:00:00.000  2      –           its monitor has not answered since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger; It ran when this epoch began.
+        nas   running?    2026-01-01 00:00:00.000  2      –           Its monitor has not answered since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger. It ran when this epoch began.
 
         left the hub within 1 d:
         VM     RUN STATE  SINCE                    EPOCH  LAST EVENT  WHY
         ci-17  ended      2026-01-02 02:00:00.000  1      SHUTDOWN    The guest shut itself down, and QEMU exited.
         old    running?   2026-01-01 00:00:00.000  2      –           It ran when this epoch began.
         ");
-        let text = tables(&super::super::vm::examples()[6..], day, Palette::new(false), &TimeZone::UTC);
-        assert!(text.starts_with("the hub has no VM\n\nleft the hub within 1 d:\n"), "{text}");
+        for (is_selection, expected) in [(false, "the hub has no VM\n\nleft the hub"), (true, "left the hub")]
+        {
+            let left = &super::super::vm::examples()[6..];
+            let text = tables(left, day, is_selection, Palette::new(false), &TimeZone::UTC);
+            assert!(text.starts_with(expected), "{text}");
+        }
     }
 }

@@ -96,12 +96,15 @@ impl Vm {
         }
     }
 
-    /// Whether the VM needs an operator: an error stopped it, it ended without an announcement, or its state is not known.
+    /// Whether the VM needs an operator: an error stopped it, it ended without an announcement, or its state is not known. Of
+    /// a VM that left the hub, only the end is of interest.
     pub(in crate::commands) fn is_in_trouble(&self) -> bool {
         match self.run_state.as_deref() {
             Some("ended") => false,
-            Some("io-error" | "internal-error" | "guest-panicked" | "watchdog" | "gone") => true,
-            _ => !self.is_current(),
+            Some("gone") => true,
+            _ if self.state == "left" => false,
+            Some("io-error" | "internal-error" | "guest-panicked" | "watchdog") | None => true,
+            Some(_) => !self.is_current(),
         }
     }
 
@@ -144,6 +147,34 @@ pub(in crate::commands) fn local(text: &str, zone: &TimeZone) -> String {
     match text.parse::<UnixMicros>() {
         Ok(moment) => write::local(moment, zone),
         Err(_) => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Vm;
+
+    #[test]
+    fn vm_is_in_trouble_if_it_needs_an_operator() {
+        //  run state, state of the monitor, is it in trouble
+        let cases = [
+            (Some("running"), "attached", false),
+            (Some("paused"), "attached", false),
+            (Some("io-error"), "attached", true),
+            (None, "attached", true),
+            (Some("running"), "detached", true),
+            (None, "connecting", true),
+            (Some("ended"), "detached", false),
+            (Some("gone"), "detached", true),
+            (Some("gone"), "left", true),
+            (Some("ended"), "left", false),
+            (Some("running"), "left", false),
+            (None, "left", false),
+        ];
+        for (run_state, state, expected) in cases {
+            let vm = Vm { run_state: run_state.map(str::to_owned), state: state.to_owned(), ..Vm::default() };
+            assert_eq!(vm.is_in_trouble(), expected, "{run_state:?} {state}");
+        }
     }
 }
 
