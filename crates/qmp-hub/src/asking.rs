@@ -14,8 +14,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use qmp_client::{ExecuteError, ForwardedCommand};
-use qmp_findings::Question;
+use qmp_client::ExecuteError;
+use qmp_findings::{LIBVIRT_STATE, Question};
 use qmp_host::clock::Clock;
 use qmp_host::lock;
 use qmp_journal::{Appender, Batch};
@@ -157,14 +157,9 @@ async fn next_to_ask(shared: &QuestionState, name: &str) -> Option<Question> {
 async fn ask(shared: &QuestionState, vm: &Arc<FollowedVm>, question: &Question) {
     let QuestionState { appender, clock, .. } = shared;
     let (answered, mut answer) = oneshot::channel();
-    let asking = AnswerSink::new(appender.clone(), question.clone(), answered, *clock);
-    let passed = ForwardedCommand {
-        command: question.execute,
-        arguments: None,
-        out_of_band: false,
-        descriptors: Vec::new(),
-    };
-    let failure = match vm.commander.forward(passed, Box::new(asking)) {
+    let executed = if vm.is_through_libvirt() { LIBVIRT_STATE } else { question.execute };
+    let asking = AnswerSink::new(appender.clone(), question.clone(), executed, answered, *clock);
+    let failure = match vm.ask(question.execute, Box::new(asking)) {
         Err(error) => error,
         Ok(()) => match tokio::time::timeout(ANSWER_WAIT_MAX, &mut answer).await {
             Ok(_) => return,
@@ -178,7 +173,7 @@ async fn ask(shared: &QuestionState, vm: &Arc<FollowedVm>, question: &Question) 
             }
         },
     };
-    record(appender, question, &Err(failure), clock.now());
+    record(appender, question, executed, &Err(failure), clock.now());
 }
 
 #[cfg(test)]

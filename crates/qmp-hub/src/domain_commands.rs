@@ -1,7 +1,8 @@
-//! Commands for domains that are followed through libvirt, on their way to the follower of the daemon.
+//! Commands for domains that are followed through libvirt, and requests for their states, on their way to the follower of the
+//! daemon.
 
 use qmp_client::{CloseReason, CommandError, ExecuteError, ForwardedCommand, RawValue, ReplySink};
-use qmp_libvirt::Uuid;
+use qmp_libvirt::{Domain, Uuid};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -13,6 +14,24 @@ pub(crate) const DOMAIN_COMMANDS_MAX: usize = 64;
 pub(crate) struct DomainCommander {
     pub(crate) uuid: Uuid,
     pub(crate) queue: mpsc::Sender<DomainCommand>,
+}
+
+/// Sends requests for the state of one domain.
+#[derive(Clone, Debug)]
+pub(crate) struct DomainLink {
+    pub(crate) uuid: Uuid,
+    pub(crate) requests: mpsc::UnboundedSender<DomainRequest>,
+}
+
+/// A request for the state of a domain, which libvirt knows: it asks no QEMU, and marks no domain as tainted.
+#[derive(Debug)]
+pub(crate) enum DomainRequest {
+    /// With the state, the next epoch opens.
+    Reopen(Uuid),
+    /// The state answers a question.
+    State { uuid: Uuid, sink: Box<dyn ReplySink> },
+    /// A domain that is off has records in the journal under this name.
+    Recorded { domain: Domain, name: Box<str> },
 }
 
 /// A command for a domain.
@@ -47,6 +66,23 @@ struct QemuError {
     class: Box<str>,
     #[serde(default)]
     desc: Box<str>,
+}
+
+impl DomainLink {
+    /// Requests the state for the next epoch. Without a follower nothing happens: its next session queries every state.
+    pub(crate) fn reopen(&self) {
+        let _ = self.requests.send(DomainRequest::Reopen(self.uuid));
+    }
+
+    /// Requests the state for `sink`.
+    ///
+    /// # Errors
+    ///
+    /// `NotAttached`: the follower ended.
+    pub(crate) fn query_state(&self, sink: Box<dyn ReplySink>) -> Result<(), ExecuteError> {
+        let request = DomainRequest::State { uuid: self.uuid, sink };
+        self.requests.send(request).map_err(|_| ExecuteError::NotAttached)
+    }
 }
 
 impl DomainCommander {

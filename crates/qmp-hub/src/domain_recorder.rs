@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use qmp_client::{ExecuteError, Follow, PeerProcess, ReplySink};
 use qmp_host::lock;
 use qmp_journal::Appender;
-use qmp_libvirt::{MonitorEvent, Uuid};
+use qmp_libvirt::MonitorEvent;
 use qmp_wire::{DetachReason, RawEvent, Timestamp, UnixMicros};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use crate::attach::{LeaveRequest, Recorder, committed, exit};
+use crate::domain_commands::DomainLink;
 use crate::relay::REPLY_JOURNAL_MAX;
 use crate::vm::FollowedVm;
 
@@ -23,11 +24,9 @@ pub(crate) struct DomainRecorder {
     appender: Appender,
     /// Whether findings are recorded, and how the domain's process ended.
     records_findings: bool,
-    uuid: Uuid,
+    link: DomainLink,
     /// The journal had no room.
     overrun: Notify,
-    /// Takes the UUIDs of domains whose state has to be queried again.
-    reopen: mpsc::UnboundedSender<Uuid>,
 }
 
 /// The wait of a task for the process of a VM, which the VM shows as long as this lives.
@@ -55,15 +54,10 @@ struct DomainState {
 }
 
 impl DomainRecorder {
-    pub(crate) fn new(
-        recorder: Recorder,
-        records_findings: bool,
-        uuid: Uuid,
-        reopen: mpsc::UnboundedSender<Uuid>,
-    ) -> Self {
+    pub(crate) fn new(recorder: Recorder, records_findings: bool, link: DomainLink) -> Self {
         let (vm, appender) = (Arc::clone(recorder.vm()), recorder.appender().clone());
         let state = Mutex::new(DomainState { recorder, is_left: false, read_until: None });
-        Self { vm, state, appender, records_findings, uuid, overrun: Notify::new(), reopen }
+        Self { vm, state, appender, records_findings, link, overrun: Notify::new() }
     }
 
     /// Opens an epoch.
@@ -179,8 +173,7 @@ impl DomainRecorder {
             return;
         }
         if state.recorder.record_overrun() {
-            // The follower ended, and its next session queries every state.
-            let _ = self.reopen.send(self.uuid);
+            self.link.reopen();
         } else {
             self.overrun.notify_one();
         }

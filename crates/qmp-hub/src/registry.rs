@@ -14,14 +14,13 @@ use std::sync::{Arc, MutexGuard};
 use qmp_client::{Address, Follow, FollowConfig, IncomingMonitors};
 use qmp_host::reader_memory::{READER_MEMORY_MAX_BYTES, ReaderMemory};
 use qmp_host::{Budget, Duties};
-use qmp_journal::{Appender, Journal};
-use qmp_libvirt::Uuid;
+use qmp_journal::{Appender, Journal, Reader};
 use qmp_wire::DetachReason;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::attach::{Attachment, LeaveRequest, Recorder};
-use crate::domain_commands::DomainCommander;
+use crate::domain_commands::{DomainCommander, DomainLink};
 use crate::domain_recorder::DomainRecorder;
 use crate::environment::Environment;
 use crate::limits::STOP_COMMIT_MAX;
@@ -42,6 +41,7 @@ struct Inner {
     vms: Vms,
     relays: Relays,
     appender: Appender,
+    reader: Reader,
     duties: Duties,
     /// Whether findings are recorded, and how the processes of VMs ended.
     records_findings: bool,
@@ -88,6 +88,7 @@ impl VmRegistry {
             relays: Relays::new(journal, &memory, &slots.open_files),
             memory,
             appender: journal.appender(),
+            reader: journal.reader(),
             duties: journal.duties(),
             records_findings,
             watch: SilenceWatch::new(silent_after),
@@ -154,6 +155,11 @@ impl VmRegistry {
             self.0.watch.restart(&all);
         }
         differs
+    }
+
+    /// A reader of the journal.
+    pub(crate) fn reader(&self) -> Reader {
+        self.0.reader.clone()
     }
 
     /// The watch for tasks that end.
@@ -350,22 +356,18 @@ impl PreparedVm {
         })
     }
 
-    /// The second step for a domain whose events come through libvirt. `reopen` takes its UUID when its state has to be queried
-    /// again.
+    /// The second step for a domain whose events come through libvirt. `link` takes its requests.
     pub(crate) fn launch_domain(
         self,
-        uuid: Uuid,
-        reopen: mpsc::UnboundedSender<Uuid>,
+        link: DomainLink,
         commands: Option<DomainCommander>,
     ) -> Result<Arc<DomainRecorder>, VmRegistryError> {
-        self.vm.set_through_libvirt(commands);
+        self.vm.set_through_libvirt(link.clone(), commands);
         let inner = &self.registry.0;
         let recorder = Recorder::new(Arc::clone(&self.vm), inner.appender.clone(), inner.environment.clock);
-        let recorder = DomainRecorder::new(recorder, inner.records_findings, uuid, reopen);
-        let recorder = Arc::new(recorder);
-        let run = Arc::clone(&recorder);
+        let recorder = Arc::new(DomainRecorder::new(recorder, inner.records_findings, link));
         // The follower is never polled: its queue refuses commands, as for a VM that is not attached.
-        self.start(|_, follow, leave| run.run(leave, follow))?;
+        self.start(|_, follow, leave| Arc::clone(&recorder).run(leave, follow))?;
         Ok(recorder)
     }
 

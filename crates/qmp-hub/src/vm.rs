@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use qmp_client::{Address, Commander, ExecuteError, ForwardedCommand, ReplySink};
+use qmp_findings::QUERY_STATUS;
 use qmp_host::lock;
 use qmp_wire::UnixMicros;
 
 use crate::commands::CommandsInFlight;
-use crate::domain_commands::DomainCommander;
+use crate::domain_commands::{DomainCommander, DomainLink};
 use crate::in_use::NoGreetingCause;
 use crate::relay::{RelayedVm, Tap};
 use crate::silence::SilenceDetector;
@@ -51,6 +52,7 @@ pub struct FollowedVm {
 /// How a VM is followed through libvirt.
 #[derive(Debug)]
 struct LibvirtLink {
+    domain: DomainLink,
     commands: Option<DomainCommander>,
 }
 
@@ -182,9 +184,9 @@ impl FollowedVm {
     }
 
     /// Sets that its events come through libvirt, and `commands` go there, if the configuration allows commands.
-    pub(crate) fn set_through_libvirt(&self, commands: Option<DomainCommander>) {
+    pub(crate) fn set_through_libvirt(&self, domain: DomainLink, commands: Option<DomainCommander>) {
         // It is set once, before the VM is added.
-        let _ = self.libvirt.set(LibvirtLink { commands });
+        let _ = self.libvirt.set(LibvirtLink { domain, commands });
     }
 
     /// Whether its events come through libvirt.
@@ -211,8 +213,31 @@ impl FollowedVm {
     ) -> Result<(), ExecuteError> {
         match self.libvirt.get() {
             None => self.commander.forward(command, sink),
-            Some(LibvirtLink { commands: Some(commands) }) => commands.forward(command, sink),
-            Some(LibvirtLink { commands: None }) => Err(ExecuteError::NotAttached),
+            Some(LibvirtLink { commands: Some(commands), .. }) => commands.forward(command, sink),
+            Some(LibvirtLink { commands: None, .. }) => Err(ExecuteError::NotAttached),
+        }
+    }
+
+    /// Sends a question of the correlators; a domain's state is asked of libvirt, which answers as [`LIBVIRT_STATE`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Commander::forward`]; `NotAttached` for another question about a domain.
+    ///
+    /// [`LIBVIRT_STATE`]: qmp_findings::LIBVIRT_STATE
+    pub(crate) fn ask(&self, execute: &'static str, sink: Box<dyn ReplySink>) -> Result<(), ExecuteError> {
+        match self.libvirt.get() {
+            Some(link) if execute == QUERY_STATUS => link.domain.query_state(sink),
+            Some(_) => Err(ExecuteError::NotAttached),
+            None => {
+                let command = ForwardedCommand {
+                    command: execute,
+                    arguments: None,
+                    out_of_band: false,
+                    descriptors: Vec::new(),
+                };
+                self.commander.forward(command, sink)
+            }
         }
     }
 

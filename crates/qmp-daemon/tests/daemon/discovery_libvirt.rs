@@ -46,6 +46,18 @@ impl Host {
         Self { home, hub, journal }
     }
 
+    /// Stops the hub, and starts another one with the same journal.
+    async fn restart(self) -> Self {
+        self.hub.stop().await.expect("stops");
+        let home = self.home;
+        let daemon = format!("unix:{}", home.path().join("libvirt-sock").display());
+        let mut config = config(home.path(), &[]);
+        config.discover = vec![DiscoveryRule::new(Source::Libvirt(daemon.parse().expect("a source")))];
+        let hub = Daemon::start(config).await.expect("starts");
+        let journal = Watcher::new(&hub);
+        Self { home, hub, journal }
+    }
+
     fn socket(&self) -> PathBuf {
         self.home.path().join("libvirt-sock")
     }
@@ -289,5 +301,78 @@ async fn overrun_is_counted_and_ends_with_the_state_of_now() {
     assert_eq!(words, ["reopened", "paused", "user"]);
     libvirt.with(|daemon| daemon.emit("web1", "RESUME", None));
     assert_eq!(host.journal.take(1).await, ["web1 2.1 RESUME"]);
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn reason_of_a_pause_is_asked_of_libvirt() {
+    let mut host = Host::start(|config, _| config.findings = true).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    host.journal.until("web1 1.0 attached").await;
+    libvirt.with(|daemon| {
+        daemon.domain("web1").state = (3, 1);
+        daemon.emit("web1", "STOP", None);
+    });
+    let (summary, causes, data) = host.journal.finding("query").await;
+    assert_eq!((&*summary, &*causes), ("virDomainGetState: paused (user)", &[(1, 1)][..]));
+    let answer = json!({"execute": "virDomainGetState", "return": {"state": "paused", "reason": "user"}});
+    assert_eq!(data, answer);
+    let (summary, _, data) = host.journal.finding("why-paused").await;
+    assert_eq!((&*summary, &data["cause"]), ("It was paused through libvirt.", &json!("host-stop")));
+    assert!(libvirt.with(|daemon| !daemon.calls().contains(&(QEMU, 1))), "no command, which would taint it");
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn domain_that_is_off_stays_in_the_list_over_a_restart() {
+    let mut host = Host::start(|_, _| {}).await;
+    let mut defined = vm("never-ran", 2, -1);
+    defined.state = (5, 0);
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1), defined]);
+    host.journal.until("web1 1.0 attached").await;
+    libvirt.with(|daemon| {
+        (daemon.domain("web1").id, daemon.domain("web1").state) = (-1, (5, 6));
+        daemon.emit_lifecycle("web1", STOPPED, 5);
+    });
+    host.journal.until("web1 1.1 detached PeerClosed").await;
+    let mut host = host.restart().await;
+    host.vms(&[("web1", "detached")]).await;
+    let (_, web1) = get_json(host.home.path(), "/v1/vms/web1").await;
+    assert_eq!(
+        (&web1["run_state"], &web1["error"]),
+        (&json!("gone"), &json!("libvirt has the domain, and it does not run"))
+    );
+    // It runs again, under its name.
+    libvirt.with(|daemon| {
+        (daemon.domain("web1").id, daemon.domain("web1").state) = (2, (1, 1));
+        daemon.emit_lifecycle("web1", STARTED, 0);
+    });
+    host.journal.until("web1 2.0 attached").await;
+    host.vms(&[("web1", "attached")]).await;
+    let mut host = host.restart().await;
+    host.journal.until("web1 3.0 attached").await;
+    // Another domain has its name: the records are not its own.
+    libvirt.with(|daemon| daemon.domains = vec![vm("web1", 3, -1)]);
+    let host = host.restart().await;
+    poll_until("the list", async || {
+        libvirt.with(|daemon| daemon.calls().contains(&(REMOTE, 273)).then_some(()))
+    })
+    .await;
+    host.vms(&[]).await;
+    host.hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn absence_of_libvirt_is_the_error_of_its_domains() {
+    let mut host = Host::start(|_, _| {}).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    host.journal.until("web1 1.0 attached").await;
+    drop(libvirt);
+    let path = host.home.path();
+    poll_until("the next step", async || {
+        let (_, web1) = get_json(path, "/v1/vms/web1").await;
+        web1["error"].as_str()?.contains("start libvirtd").then_some(())
+    })
+    .await;
     host.hub.stop().await.expect("stops");
 }

@@ -1,7 +1,7 @@
 //! The answer of a VM, as a record of the kind `query`.
 
 use qmp_client::{ExecuteError, ReplySink};
-use qmp_findings::{QUERY, Question, assert_listed};
+use qmp_findings::{LIBVIRT_STATE, QUERY, Question, assert_listed};
 use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::{Body, UnixMicros};
@@ -22,6 +22,8 @@ const TEXT_MAX_CHARS: usize = 120;
 pub(super) struct AnswerSink {
     appender: Appender,
     question: Question,
+    /// The command, or the call of libvirt, that is named as executed.
+    executed: &'static str,
     answered: oneshot::Sender<()>,
     clock: Clock,
 }
@@ -30,10 +32,11 @@ impl AnswerSink {
     pub(super) fn new(
         appender: Appender,
         question: Question,
+        executed: &'static str,
         answered: oneshot::Sender<()>,
         clock: Clock,
     ) -> Self {
-        Self { appender, question, answered, clock }
+        Self { appender, question, executed, answered, clock }
     }
 }
 
@@ -45,7 +48,7 @@ impl ReplySink for AnswerSink {
     fn deliver(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         // Without a receiver, the missing answer is recorded already.
         if self.answered.send(()).is_ok() {
-            record(&self.appender, &self.question, &result, self.clock.now());
+            record(&self.appender, &self.question, self.executed, &result, self.clock.now());
         }
     }
 
@@ -59,13 +62,14 @@ impl ReplySink for AnswerSink {
 pub(super) fn record(
     appender: &Appender,
     question: &Question,
+    executed: &'static str,
     result: &Result<Box<str>, ExecuteError>,
     received: UnixMicros,
 ) {
-    let Some((summary, mut data)) = described(question.execute, result) else { return };
-    data["execute"] = question.execute.into();
+    let Some((summary, mut data)) = described(executed, result) else { return };
+    data["execute"] = executed.into();
     data.as_object().into_iter().for_each(|data| assert_listed(QUERY, data));
-    let summary = format!("{}: {summary}", question.execute).into();
+    let summary = format!("{executed}: {summary}").into();
     let (finding, causes, data) = (QUERY.into(), vec![question.cause], Some(data.to_string().into()));
     let body = Body::Finding { finding, summary, causes, data };
     let mut batch = Batch::new();
@@ -97,6 +101,10 @@ fn described(execute: &str, result: &Result<Box<str>, ExecuteError>) -> Option<(
 
 fn summary(execute: &str, value: &Value) -> String {
     let text = |value: &Value, member: &str| value.get(member).and_then(Value::as_str).map(shortened);
+    if execute == LIBVIRT_STATE {
+        let [state, reason] = ["state", "reason"].map(|member| text(value, member).unwrap_or_default());
+        return format!("{state} ({reason})");
+    }
     let Some(jobs) = value.as_array().filter(|_| execute == "query-jobs") else {
         return text(value, "status").unwrap_or_else(|| shortened(&value.to_string()));
     };
@@ -138,7 +146,12 @@ mod tests {
     fn answers_are_described_in_short_and_kept_whole() {
         let refused = CommandError { class: "CommandNotFound".into(), desc: "no such command".into() };
         let long = format!("\"{}\"", "x".repeat(ANSWER_MAX_BYTES));
-        let cases: [(&str, Result<&str, ExecuteError>, &str); 9] = [
+        let cases: [(&str, Result<&str, ExecuteError>, &str); 10] = [
+            (
+                LIBVIRT_STATE,
+                Ok(r#"{"state":"paused","reason":"user"}"#),
+                r#"paused (user) {"return":{"reason":"user","state":"paused"}}"#,
+            ),
             (
                 "query-status",
                 Ok("{\"status\": \"internal-error\",\r\n \"running\": false}"),

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use qmp_client::{Address, Follow};
 use qmp_host::blocking;
-use qmp_libvirt::Uuid;
-use tokio::sync::mpsc;
 
 use super::claims::{Claims, Endpoint};
 use super::naming;
 use super::rule::DiscoveryRule;
 use super::vm_source::{DISCOVERED_MAX, DiscoveredVm, VmSource};
-use crate::domain_commands::DomainCommander;
+use crate::domain_commands::{DomainCommander, DomainLink};
 use crate::domain_recorder::DomainRecorder;
 use crate::layout::Parts;
 use crate::registry::{VmRegistry, VmRegistryError};
@@ -246,13 +244,12 @@ impl RuleKeeper {
         &self,
         name: &VmName,
         address: Address,
-        uuid: Uuid,
-        reopen: mpsc::UnboundedSender<Uuid>,
+        link: DomainLink,
         commands: Option<DomainCommander>,
     ) -> Result<Arc<DomainRecorder>, VmRegistryError> {
         let follow = self.registry.follow(address);
         let prepared = self.registry.prepare(name.clone(), follow, Vec::new(), self.origin(), None).await?;
-        prepared.launch_domain(uuid, reopen, commands)
+        prepared.launch_domain(link, commands)
     }
 
     pub(super) fn origin(&self) -> VmOrigin {

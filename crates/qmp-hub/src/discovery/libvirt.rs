@@ -3,15 +3,17 @@
 //! One task reads the connection and does nothing else: libvirtd keeps the messages of a client that does not read, without a
 //! limit. The task records events at once (see [`DomainRecorder`]), and other tasks remove VMs, which may wait for the journal.
 //!
-//! A VM appears with the first run of its domain, stays as detached after it, and goes when the domain does. A domain whose own
+//! A VM appears with the first run of its domain, stays as detached after it, also over a restart of the hub, and goes when the
+//! domain does. A domain whose own
 //! monitor is followed under its UUID is left to that monitor.
 
 mod snapshot;
 mod followed_domain;
 mod replies;
+mod recorded;
+mod elsewhere;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,19 +22,22 @@ use qmp_findings::LIBVIRT_DETAIL;
 use qmp_libvirt::{
     Attachment, Domain, EndReason, FollowItem, FollowSocket, RemoteError, SessionError, Source, Uuid,
 };
-use qmp_wire::{DetachReason, UnixMicros};
+use qmp_wire::DetachReason;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::keeper::RuleKeeper;
 use super::naming;
+use super::rule::user_directory;
 use super::vm_source::DISCOVERED_MAX;
-use crate::domain_commands::{DOMAIN_COMMANDS_MAX, DomainCommand, DomainCommander};
+use crate::domain_commands::{
+    DOMAIN_COMMANDS_MAX, DomainCommand, DomainCommander, DomainLink, DomainRequest,
+};
 use crate::domain_recorder::DomainRecorder;
-use crate::layout::Parts;
 use crate::registry::VmRegistryError;
-use crate::vm::{FollowedVm, MonitorState, VmName};
-use followed_domain::{DomainProcess, FollowedDomain};
+use crate::vm::VmName;
+use elsewhere::{followed_elsewhere, remove, wait_for_named};
+use followed_domain::{DomainProcess, FollowedDomain, OCCUPIED, OFF, UNREADABLE, certain_until, parts};
+use recorded::OffDomain;
 use replies::Replies;
 use snapshot::{ProcessText, snapshot};
 
@@ -45,32 +50,22 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How often the VMs are compared with those that are followed otherwise.
 const COMPARE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long the first session waits for monitors that the configuration names, whose UUIDs decide what libvirt is left.
-const NAMED_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long libvirtd may take to pass an event on, so that events of this time before its last message may be missing when it ends.
-/// 2 s were observed, while it destroys the domain.
-const PASSING_MAX: Duration = Duration::from_secs(2);
-
-/// What a domain has in the status while libvirtd has no connection to its monitor.
-const OCCUPIED: &str = "libvirt has not connected the VM's monitor; another client may hold it";
-
-/// What a domain has in the status after libvirtd lost its monitor.
-const UNREADABLE: &str = "libvirt can no longer read the VM's monitor; restart libvirtd";
-
 /// The domains of a daemon.
 struct Domains {
     source: Source,
     keeper: RuleKeeper,
     by_uuid: HashMap<Uuid, FollowedDomain>,
-    reopen: mpsc::UnboundedSender<Uuid>,
+    /// Domains that are off and new, until the list is complete.
+    off: Vec<OffDomain>,
+    /// Takes requests for the states of domains.
+    requests: mpsc::UnboundedSender<DomainRequest>,
     /// Takes the commands of clients; `None` if the rule does not allow commands.
     commands: Option<mpsc::Sender<DomainCommand>>,
 }
 
 /// What other tasks ask of the follower.
 struct Requests {
-    reopened: mpsc::UnboundedReceiver<Uuid>,
+    states: mpsc::UnboundedReceiver<DomainRequest>,
     commands: mpsc::Receiver<DomainCommand>,
     replies: Replies,
     stop: watch::Receiver<bool>,
@@ -80,12 +75,13 @@ struct Requests {
 ///
 /// Once `stop` is true, it ends the connection as libvirtd demands; otherwise libvirtd would log an error.
 pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Receiver<bool>) {
-    let (reopen, reopened) = mpsc::unbounded_channel();
+    let (requests, states) = mpsc::unbounded_channel();
     let (sender, commands) = mpsc::channel(DOMAIN_COMMANDS_MAX);
     let sender = keeper.rule.commands.then_some(sender);
-    let mut domains = Domains { source, keeper, by_uuid: HashMap::new(), reopen, commands: sender };
-    let mut requests = Requests { reopened, commands, replies: Replies::default(), stop };
-    domains.wait_for_named().await;
+    let mut domains =
+        Domains { source, keeper, by_uuid: HashMap::new(), off: Vec::new(), requests, commands: sender };
+    let mut requests = Requests { states, commands, replies: Replies::default(), stop };
+    wait_for_named(&domains.keeper.registry).await;
     let mut pause = RETRY_FIRST;
     loop {
         let directory = user_directory();
@@ -105,6 +101,7 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Recei
             }
             Err(error) => {
                 domains.keeper.say_once(&error.to_string(), &error.to_string());
+                domains.note_absence(&error.to_string());
                 pause = RETRY_MAX.min(pause * 2);
             }
         }
@@ -125,21 +122,12 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// `$XDG_RUNTIME_DIR`, or what libvirt takes in its place.
-fn user_directory() -> PathBuf {
-    let directory = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    directory("XDG_RUNTIME_DIR")
-        .or_else(|| directory("XDG_CACHE_HOME"))
-        .or_else(|| directory("HOME").map(|home| home.join(".cache")))
-        .unwrap_or_default()
-}
-
 impl Domains {
     /// Follows one session. Returns what ended it, and how long before libvirtd was last heard; `None` if that is `stop`.
     async fn follow(
         &mut self,
         mut follow: FollowSocket,
-        Requests { reopened, commands, replies, stop }: &mut Requests,
+        Requests { states, commands, replies, stop }: &mut Requests,
     ) -> Option<(SessionError, Duration)> {
         tracing::info!(
             socket = %follow.socket().display(),
@@ -155,7 +143,11 @@ impl Domains {
                     follow.close().await;
                     return None;
                 }
-                Some(uuid) = reopened.recv() => follow.reopen(uuid),
+                Some(request) = states.recv() => match request {
+                    DomainRequest::Reopen(uuid) => follow.reopen(uuid),
+                    DomainRequest::State { uuid, sink } => replies.query_state(uuid, sink, &mut follow),
+                    DomainRequest::Recorded { domain, name } => self.add_off(domain, &name, &follow).await,
+                },
                 Some(command) = commands.recv() => replies.execute(command, &mut follow),
                 _ = compare.tick() => {
                     for uuid in self.compare(&follow).await {
@@ -168,6 +160,12 @@ impl Domains {
                             self.reply(uuid, sink, result);
                         }
                     }
+                    Ok(FollowItem::State { call, result }) => {
+                        if let Some((_, sink)) = replies.take(call) {
+                            // The events before it are in the journal's queue.
+                            sink.deliver(replies::state(result));
+                        }
+                    }
                     Ok(item) => self.take(item, &mut follow).await,
                     Err(error) => return Some((error, follow.heard_at().elapsed())),
                 },
@@ -178,7 +176,14 @@ impl Domains {
     async fn take(&mut self, item: FollowItem, follow: &mut FollowSocket) {
         match item {
             FollowItem::Running(domain) => self.run(domain, follow).await,
-            FollowItem::Listed => self.look_up_the_others(follow),
+            FollowItem::Off(domain) if !self.by_uuid.contains_key(&domain.uuid) => {
+                let text = self.keeper.rule.name.fill(&parts(&domain, follow.info()));
+                self.off.push((domain, text));
+            }
+            FollowItem::Listed => {
+                self.look_up_the_others(follow);
+                self.look_for_the_off();
+            }
             FollowItem::Occupied(domain) => self.fail(domain.uuid, OCCUPIED),
             FollowItem::Unreadable(domain) => self.fail(domain.uuid, UNREADABLE),
             FollowItem::Attached(attachment) => self.attach(&attachment, follow),
@@ -190,7 +195,7 @@ impl Domains {
             FollowItem::Detached { uuid, reason } => self.detach(uuid, reason),
             FollowItem::Gone { uuid } => {
                 if let Some(recorder) = self.by_uuid.remove(&uuid).and_then(|domain| domain.recorder) {
-                    self.remove(&recorder, "libvirt does not have it any more");
+                    remove(&self.keeper.registry, &recorder, "libvirt does not have it any more");
                 }
             }
             // Frames of no known kind, and kinds of a later version.
@@ -248,17 +253,50 @@ impl Domains {
         for known in self.by_uuid.values_mut().filter(|known| known.is_running) {
             known.is_running = false;
             if let Some(recorder) = &known.recorder {
-                let certain_until = before(recorder.now(), heard_ago + PASSING_MAX);
+                let certain_until = certain_until(recorder.now(), heard_ago);
                 recorder.detached(&DetachReason::SourceLost, &error.to_string(), Some(certain_until));
                 known.process.watch(recorder);
             }
         }
     }
 
+    /// libvirtd is away: the status of each VM says so, with the next step.
+    fn note_absence(&self, error: &str) {
+        for recorder in self.by_uuid.values().filter_map(|known| known.recorder.as_ref()) {
+            recorder.vm.attempt_failed(error, None, recorder.now());
+        }
+    }
+
+    /// Looks in the journal for the domains that are off: those without records had no run that the hub followed.
+    fn look_for_the_off(&mut self) {
+        let off = std::mem::take(&mut self.off);
+        if !off.is_empty() {
+            tokio::spawn(recorded::look(self.keeper.registry.reader(), off, self.requests.clone()));
+        }
+    }
+
+    /// Adds the VM of a domain that is off, under the name that it has in the journal.
+    async fn add_off(&mut self, domain: Domain, name: &str, follow: &FollowSocket) {
+        let uuid = domain.uuid;
+        let Ok(name) = name.parse() else { return };
+        let is_full = self.by_uuid.len() >= DISCOVERED_MAX;
+        if is_full || self.by_uuid.contains_key(&uuid) || self.is_left_alone(&domain, follow) {
+            return;
+        }
+        let Ok(recorder) = self.add_as(&name, &domain, follow).await else { return };
+        recorder.vm.detached(OFF, None, recorder.now());
+        let known = FollowedDomain { recorder: Some(recorder), ..FollowedDomain::new(domain) };
+        self.by_uuid.insert(uuid, known);
+    }
+
     /// Asks for each domain that ran earlier, and is not listed now, whether it exists still.
     fn look_up_the_others(&self, follow: &mut FollowSocket) {
-        let others = self.by_uuid.values().filter(|known| !known.is_running);
-        others.for_each(|known| follow.look_up(known.domain.clone()));
+        for known in self.by_uuid.values().filter(|known| !known.is_running) {
+            if let Some(recorder) = &known.recorder {
+                recorder.vm.attempt_failed(OFF, None, recorder.now());
+            }
+            follow.look_up(known.domain.clone());
+        }
     }
 
     /// Leaves domains to monitors that are followed otherwise, and takes them back. Returns the domains whose state has to be
@@ -271,9 +309,13 @@ impl Domains {
             match &known.recorder {
                 Some(recorder) => {
                     let is_there = self.keeper.registry.vms().get(recorder.vm.name.as_str());
-                    let other = self.followed_elsewhere(uuid);
+                    let other = followed_elsewhere(&self.keeper.registry, uuid);
                     if let Some(other) = &other {
-                        self.remove(recorder, &format!("its own monitor is followed as {other}"));
+                        remove(
+                            &self.keeper.registry,
+                            recorder,
+                            &format!("its own monitor is followed as {other}"),
+                        );
                     }
                     if (other.is_some() || is_there.is_none())
                         && let Some(known) = self.by_uuid.get_mut(&uuid)
@@ -297,22 +339,12 @@ impl Domains {
 
     /// Adds the VM of a domain; `None` if it is left alone, or its name is not free yet.
     async fn add(&mut self, domain: &Domain, follow: &FollowSocket) -> Option<Arc<DomainRecorder>> {
-        let parts = Parts {
-            name: domain.name.to_string(),
-            uuid: domain.uuid.to_string(),
-            host: follow.info().host_name.as_deref().unwrap_or_default().to_owned(),
-            ..Parts::default()
-        };
-        if self.keeper.is_excluded(&parts) || self.followed_elsewhere(domain.uuid).is_some() {
+        if self.is_left_alone(domain, follow) {
             return None;
         }
-        let address = Address::Unix { path: follow.socket().to_owned(), listen: false };
-        let text = self.keeper.rule.name.fill(&parts);
+        let text = self.keeper.rule.name.fill(&parts(domain, follow.info()));
         for name in naming::candidates(&text) {
-            let queue = self.commands.clone();
-            let commander = queue.map(|queue| DomainCommander { uuid: domain.uuid, queue });
-            let reopen = self.reopen.clone();
-            match self.keeper.add_domain(&name, address.clone(), domain.uuid, reopen, commander).await {
+            match self.add_as(&name, domain, follow).await {
                 Ok(recorder) => {
                     tracing::info!(vm = %name, "found by {}", self.keeper.origin());
                     return Some(recorder);
@@ -326,25 +358,24 @@ impl Domains {
         None
     }
 
-    /// The VM of this UUID whose own monitor is followed, and is not in use by another client.
-    fn followed_elsewhere(&self, uuid: Uuid) -> Option<VmName> {
-        let uuid = uuid.to_string();
-        let all = self.keeper.registry.vms().all();
-        let is_it = |vm: &&Arc<FollowedVm>| {
-            !vm.is_through_libvirt() && vm.has_uuid(&uuid) && vm.status().state != MonitorState::InUse
-        };
-        let found = all.iter().find(is_it);
-        found.map(|vm| vm.name.clone())
+    /// Adds the VM of a domain under this name.
+    async fn add_as(
+        &self,
+        name: &VmName,
+        domain: &Domain,
+        follow: &FollowSocket,
+    ) -> Result<Arc<DomainRecorder>, VmRegistryError> {
+        let address = Address::Unix { path: follow.socket().to_owned(), listen: false };
+        let queue = self.commands.clone();
+        let commander = queue.map(|queue| DomainCommander { uuid: domain.uuid, queue });
+        let link = DomainLink { uuid: domain.uuid, requests: self.requests.clone() };
+        self.keeper.add_domain(name, address, link, commander).await
     }
 
-    /// Removes a VM in a task of its own, because that may wait for the journal.
-    fn remove(&self, recorder: &DomainRecorder, detail: &str) {
-        let (registry, name) = (self.keeper.registry.clone(), recorder.vm.name.clone());
-        let detail = detail.to_owned();
-        tokio::spawn(async move {
-            // An error means that it was removed already.
-            let _ = registry.remove(name.as_str(), &detail).await;
-        });
+    /// Whether the rule excludes the domain, or its own monitor is followed.
+    fn is_left_alone(&self, domain: &Domain, follow: &FollowSocket) -> bool {
+        self.keeper.is_excluded(&parts(domain, follow.info()))
+            || followed_elsewhere(&self.keeper.registry, domain.uuid).is_some()
     }
 
     /// Passes a reply on to its client.
@@ -366,19 +397,4 @@ impl Domains {
     fn recorder(&self, uuid: Uuid) -> Option<&DomainRecorder> {
         self.by_uuid.get(&uuid)?.recorder.as_deref()
     }
-
-    async fn wait_for_named(&self) {
-        let end = Instant::now() + NAMED_TIMEOUT;
-        let is_connecting = || {
-            let all = self.keeper.registry.vms().all();
-            all.iter().any(|vm| vm.status().state == MonitorState::Connecting)
-        };
-        while is_connecting() && Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-fn before(now: UnixMicros, span: Duration) -> UnixMicros {
-    UnixMicros(now.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
 }

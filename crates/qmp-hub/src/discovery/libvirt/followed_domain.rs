@@ -1,13 +1,29 @@
 //! A domain of the source, and the process of its QEMU.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use qmp_client::PeerProcess;
-use qmp_libvirt::Domain;
+use qmp_libvirt::{DaemonInfo, Domain};
+use qmp_wire::UnixMicros;
 use tokio::task::JoinHandle;
 
 use super::snapshot::ProcessText;
 use crate::domain_recorder::DomainRecorder;
+use crate::layout::Parts;
+
+/// How long libvirtd may take to pass an event on, so that events of this time before its last message may be missing when it ends.
+/// 2 s were observed, while it destroys the domain.
+const PASSING_MAX: Duration = Duration::from_secs(2);
+
+/// What a domain has in the status while libvirtd has no connection to its monitor.
+pub(super) const OCCUPIED: &str = "libvirt has not connected the VM's monitor; another client may hold it";
+
+/// What a domain has in the status after libvirtd lost its monitor.
+pub(super) const UNREADABLE: &str = "libvirt can no longer read the VM's monitor; restart libvirtd";
+
+/// What a domain that is off has in the status, since the hub started or connected to libvirtd.
+pub(super) const OFF: &str = "libvirt has the domain, and it does not run";
 
 /// A domain that ran while the hub did.
 pub(super) struct FollowedDomain {
@@ -67,4 +83,20 @@ impl Drop for DomainProcess {
             watch.abort();
         }
     }
+}
+
+/// The parts from which the name of a domain's VM is made.
+pub(super) fn parts(domain: &Domain, daemon: &DaemonInfo) -> Parts {
+    Parts {
+        name: domain.name.to_string(),
+        uuid: domain.uuid.to_string(),
+        host: daemon.host_name.as_deref().unwrap_or_default().to_owned(),
+        ..Parts::default()
+    }
+}
+
+/// The end of what is certain in the epochs of a daemon that was last heard so long ago.
+pub(super) fn certain_until(now: UnixMicros, heard_ago: Duration) -> UnixMicros {
+    let span = i64::try_from((heard_ago + PASSING_MAX).as_micros()).unwrap_or(i64::MAX);
+    UnixMicros(now.0.saturating_sub(span))
 }

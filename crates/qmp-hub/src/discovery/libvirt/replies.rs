@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use qmp_client::{CommandError, ExecuteError, ReplySink};
-use qmp_libvirt::{CallId, FollowSocket, RemoteError, Uuid};
+use qmp_libvirt::{CallId, DomainState, FollowSocket, RemoteError, Uuid};
+use serde_json::json;
 
 use crate::domain_commands::{DomainCommand, lost, result_of};
 
@@ -27,6 +28,17 @@ impl Replies {
         }
     }
 
+    /// Queries the state of a domain for a question that is still open.
+    pub(super) fn query_state(&mut self, uuid: Uuid, sink: Box<dyn ReplySink>, follow: &mut FollowSocket) {
+        if sink.is_cancelled() {
+            return;
+        }
+        match follow.query_state(uuid) {
+            Some(call) => drop(self.0.insert(call, (uuid, sink))),
+            None => sink.deliver(Err(ExecuteError::NotAttached)),
+        }
+    }
+
     /// Takes the client that waits for the reply to a call, and the domain.
     pub(super) fn take(&mut self, call: CallId) -> Option<(Uuid, Box<dyn ReplySink>)> {
         self.0.remove(&call)
@@ -36,6 +48,18 @@ impl Replies {
     pub(super) fn lose(&mut self) {
         for (_, (_, sink)) in self.0.drain() {
             sink.deliver(Err(lost()));
+        }
+    }
+}
+
+/// The answer about the state of a domain.
+pub(super) fn state(reply: Result<DomainState, RemoteError>) -> Result<Box<str>, ExecuteError> {
+    match reply {
+        Ok(state) => {
+            Ok(json!({"state": state.state_word(), "reason": state.reason_word()}).to_string().into())
+        }
+        Err(error) => {
+            Err(CommandError { class: LIBVIRT_ERROR.into(), desc: error.to_string().into() }.into())
         }
     }
 }
