@@ -213,8 +213,8 @@ fn refuse_through_libvirt(vm: &FollowedVm) -> Result<(), ApiError> {
         return Ok(());
     }
     let desc = format!(
-        "{0} is followed through libvirt, and a command would mark it as tainted; allow that with commands = true, or give the \
-         command with `virsh qemu-monitor-command {0}`",
+        "{0} is followed through libvirt, which marks a VM that gets a command as tainted; if that may be, set commands = true \
+         in the table [[discover]], or give the command with `virsh qemu-monitor-command {0}`, which marks it, too",
         vm.name
     );
     Err(ApiError::new(StatusCode::CONFLICT, "VmThroughLibvirt", desc))

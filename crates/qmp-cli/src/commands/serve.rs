@@ -15,7 +15,7 @@ use clap::Args;
 use qmp_client::Address;
 use qmp_daemon::{CommandLine, ConfigError, ConfigFile, Daemon, DaemonConfig, DaemonError};
 use qmp_http::HttpEndpoint;
-use qmp_hub::discovery::Source;
+use qmp_hub::discovery::{DiscoveryRule, Source};
 use qmp_hub::{HubStartError, VmName};
 use qmp_wire::Offset;
 
@@ -125,6 +125,7 @@ impl Serve {
         let vms = config.attach.clone();
         let discovery: Vec<String> = config.discover.iter().map(ToString::to_string).collect();
         let rules = described(&config);
+        let takes_commands = takes_commands(&config);
         let history = match &demo {
             Some(demo) => demo.write_history(&journal, self.demo_history).await?,
             None => 0,
@@ -140,6 +141,7 @@ impl Serve {
                 relays: &relays,
                 discovery: &discovery,
                 rules: &rules,
+                takes_commands,
                 demo_history: demo.as_ref().map(|_| history),
             };
             output::note(startup.text(terminal.stderr_palette(), &HubArgs::of_environment()));
@@ -193,6 +195,12 @@ impl Serve {
         }
         Ok(config)
     }
+}
+
+/// Whether clients may give commands to VMs of this configuration.
+fn takes_commands(config: &DaemonConfig) -> bool {
+    let is_without = |rule: &DiscoveryRule| matches!(rule.source, Source::Libvirt(_)) && !rule.commands;
+    !config.attach.is_empty() || config.discover.is_empty() || !config.discover.iter().all(is_without)
 }
 
 impl Serve {

@@ -18,6 +18,8 @@ pub(super) struct StartupText<'a> {
     pub(super) discovery: &'a [String],
     /// Names and descriptions.
     pub(super) rules: &'a [(String, String)],
+    /// Whether VMs may take commands: domains through libvirt take none, unless that is configured.
+    pub(super) takes_commands: bool,
     /// In a demonstration, the number of records that were written before.
     pub(super) demo_history: Option<u64>,
 }
@@ -80,8 +82,10 @@ impl StartupText<'_> {
             (format!("qmp top{hub}"), "all VMs on the whole screen"),
             (format!("qmp tail{hub}"), "what happens now"),
             (format!("qmp log{hub}"), "what happened"),
-            (format!("qmp exec{hub} {vm} query-status"), "send a command to a VM"),
         ];
+        if self.takes_commands {
+            commands.push((format!("qmp exec{hub} {vm} query-status"), "send a command to a VM"));
+        }
         if self.demo_history.is_some() {
             commands.push((format!("qmp exec{hub} {vm} x-guest-panic"), "make its guest panic"));
             commands.push((format!("qmp wait{hub} {vm} RESET --keep-waiting"), "wait for an event"));
@@ -128,7 +132,7 @@ mod tests {
         let rules = [("page", "run /usr/local/bin/page"), ("archive", "file /var/log/q.jsonl")];
         let rules = rules.map(|(name, description)| (name.to_owned(), description.to_owned()));
         let found: HubAddress = "unix:/run/h.sock".parse().unwrap();
-        let text = |http: &[HttpEndpoint]| {
+        let text = |http: &[HttpEndpoint], takes_commands: bool| {
             StartupText {
                 journal: "/var/j.db".as_ref(),
                 http,
@@ -136,11 +140,13 @@ mod tests {
                 relays: &[],
                 discovery: &["processes".into()],
                 rules: &rules,
+                takes_commands,
                 demo_history: None,
             }
             .text(Palette::new(false), &found)
         };
-        insta::assert_snapshot!(text(&http), @r##"
+        assert!(!text(&http, false).contains("qmp exec"), "no VM takes commands");
+        insta::assert_snapshot!(text(&http, true), @r##"
 qmp hub 0.1.0
   page     http://127.0.0.1:80/
   journal  /var/j.db
@@ -159,7 +165,7 @@ Next, in another terminal:
   qmp exec web1 query-status   send a command to a VM
 Ctrl-C stops the hub.
 "##);
-        insta::assert_snapshot!(text(&http[1..]), @r##"
+        insta::assert_snapshot!(text(&http[1..], true), @r##"
 qmp hub 0.1.0
   page     http://127.0.0.1:80/
   journal  /var/j.db
