@@ -19,13 +19,34 @@ pub struct Condition {
     pub since: UnixMicros,
     /// The record with which it began.
     pub cause: Id,
+    /// Why the VM is in it, in a sentence; empty if that is not known.
+    pub reason: Box<str>,
 }
 
-persist!(Condition { state, since, cause });
+// The explanation of the state is saved by its correlator, and the next record copies it.
+persist!(Condition { state, since, cause } without reason);
 
 impl Condition {
+    /// Replaces `current` by another state. A state that lasts may get another reason.
+    pub(crate) fn follow(
+        current: &mut Option<Self>,
+        state: &str,
+        since: UnixMicros,
+        cause: Id,
+        reason: &str,
+    ) {
+        match current {
+            Some(condition) if *condition.state == *state => {
+                if *condition.reason != *reason {
+                    condition.reason = reason.into();
+                }
+            }
+            _ => *current = Some(Self { state: state.into(), since, cause, reason: reason.into() }),
+        }
+    }
+
     /// The state of a VM whose monitor does not answer.
     pub(crate) fn silent(silence: &Silence) -> Self {
-        Self { state: SILENT.into(), since: silence.since, cause: silence.record }
+        Self { state: SILENT.into(), since: silence.since, cause: silence.record, reason: Box::default() }
     }
 }

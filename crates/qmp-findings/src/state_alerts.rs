@@ -72,6 +72,8 @@ struct Spell {
     since: UnixMicros,
     /// The record with which the state began; `None` for a restored alert.
     cause: Option<Id>,
+    /// Why the VM is in the state, in a sentence; empty if that is not known.
+    reason: Box<str>,
     progress: Progress,
 }
 
@@ -98,7 +100,7 @@ impl StateAlerts {
     /// Takes an alert that was raised before the start.
     pub fn restore(&mut self, open: OpenAlert) {
         let OpenAlert { rule, vm, state, since } = open;
-        let spell = Spell { state, since, cause: None, progress: Progress::Raised };
+        let spell = Spell { state, since, cause: None, reason: Box::default(), progress: Progress::Raised };
         self.spells.entry(vm).or_default().insert(rule, spell);
     }
 
@@ -124,7 +126,7 @@ impl StateAlerts {
             }
             match spells.get_mut(&rule.name) {
                 Some(spell) if spell.progress == Progress::Raised => {}
-                Some(spell) if spell.is(condition) => spell.go_on(now),
+                Some(spell) if spell.is(condition) => spell.go_on(condition, now),
                 _ => drop(spells.insert(rule.name.clone(), Spell::begin(rule, condition, now))),
             }
         }
@@ -186,6 +188,7 @@ impl Spell {
             state: condition.state.clone(),
             since: condition.since,
             cause: Some(condition.cause),
+            reason: condition.reason.clone(),
             progress: Progress::Waits(due),
         }
     }
@@ -207,7 +210,11 @@ impl Spell {
         }
     }
 
-    fn go_on(&mut self, now: UnixMicros) {
+    /// The state lasts. Its reason may have been found out meanwhile.
+    fn go_on(&mut self, condition: &Condition, now: UnixMicros) {
+        if self.reason != condition.reason {
+            self.reason = condition.reason.clone();
+        }
         if let Progress::OnHold(at) = self.progress {
             self.progress = Progress::Waits(at.max(now));
         }
@@ -217,8 +224,16 @@ impl Spell {
 fn raised(vm: &str, rule: &StateRule, spell: &Spell, at: UnixMicros) -> Finding {
     let mut data = members(rule, spell);
     data.insert("for_seconds".into(), text::seconds(rule.lasts).into());
-    let lasted = length(spell.since, at);
-    let summary = format!("It has been {} for {}.", spell.state, text::span(lasted));
+    let Spell { state, reason, .. } = spell;
+    let rule_name = &rule.name;
+    let mut summary = if rule.lasts.is_zero() {
+        format!("It is {state} (rule {rule_name}).")
+    } else {
+        format!("It has been {state} for {} (rule {rule_name}).", text::span(length(spell.since, at)))
+    };
+    if !reason.is_empty() {
+        summary += &format!(" {reason}");
+    }
     finding(vm, ALERT, summary, spell, data, at)
 }
 
@@ -227,7 +242,8 @@ fn resolved(vm: &str, rule: &StateRule, spell: &Spell, condition: &Condition, at
     let mut data = members(rule, spell);
     data.insert("run_state".into(), json!(condition.state));
     data.insert("seconds".into(), text::seconds(lasted).into());
-    let summary = format!("It is {}, after {} {}.", condition.state, text::span(lasted), spell.state);
+    let (is, was, lasted) = (&condition.state, &spell.state, text::span(lasted));
+    let summary = format!("It is {is}, after {lasted} {was} (rule {}).", rule.name);
     let mut finding = finding(vm, RESOLVED, summary, spell, data, at);
     finding.causes.push(condition.cause);
     finding

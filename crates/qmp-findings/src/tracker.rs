@@ -216,10 +216,8 @@ impl VmTracker {
         let (Some(state), Some(since), Some(cause)) = (&status.run_state, status.since, self.last) else {
             return;
         };
-        if self.condition.as_ref().is_none_or(|condition| condition.state != *state) {
-            self.condition =
-                Some(Condition { state: state.clone(), since: self.clock.on_host(since), cause });
-        }
+        let reason = self.recorded.as_ref().or(status.why.as_ref()).map_or("", |why| &why.summary);
+        Condition::follow(&mut self.condition, state, self.clock.on_host(since), cause, reason);
     }
 
     /// The name and the UUID that the VM reported.

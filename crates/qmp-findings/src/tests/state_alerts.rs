@@ -63,6 +63,7 @@ fn alerts(rule: &StateRule, states: &[(i64, &str)], restarts: &[i64], end: i64) 
             state: state.into(),
             since: UnixMicros(since),
             cause: (Epoch(1), seq),
+            reason: Box::default(),
         })
     };
     let (mut alerts, mut found) = (started(rule, None), Vec::new());
@@ -129,13 +130,48 @@ fn silent_vm_is_in_no_known_state_of_other_rules() {
     assert_eq!(short(&alerts(&rule(&["paused"], None), &states, &[], 1_000)), "");
     let both = alerts(&rule(&["paused", "silent"], None), &states, &[], 1_000);
     assert_eq!(short(&both), "alert silent@500, resolved silent@600");
-    insta::assert_snapshot!(both[0].summary, @"It has been silent for under 1 ms.");
+    insta::assert_snapshot!(both[0].summary, @"It has been silent for under 1 ms (rule held).");
+    insta::assert_snapshot!(both[1].summary, @"It is running, after under 1 ms silent (rule held).");
+}
+
+#[test]
+fn alert_has_the_reason_that_is_known_when_it_is_raised() {
+    let paused = |reason: &str| Condition {
+        state: "paused".into(),
+        since: UnixMicros(0),
+        cause: (Epoch(1), Seq(1)),
+        reason: reason.into(),
+    };
+    let mut alerts = started(&rule(&["paused"], None), None);
+    alerts.observe("vm1", Some(&paused("")), UnixMicros(0));
+    alerts.observe("vm1", Some(&paused("A command of alice paused it.")), UnixMicros(FOR - 1));
+    alerts.time_passed(UnixMicros(FOR));
+    let summary = alerts.poll_output().expect("an alert").summary;
+    insta::assert_snapshot!(summary, @"It has been paused for under 1 ms (rule held). A command of alice paused it.");
+    let at_once = StateRule { lasts: Duration::ZERO, ..rule(&["paused"], None) };
+    let mut alerts = started(&at_once, None);
+    alerts.observe("vm1", Some(&paused("")), UnixMicros(1));
+    insta::assert_snapshot!(alerts.poll_output().expect("an alert").summary, @"It is paused (rule held).");
+}
+
+#[test]
+fn condition_has_the_explanation_of_the_state() {
+    let mut correlators = Correlators::new();
+    let steps = story("0 attached running 7.2.22 kvm#7\n1 STOP\n1.1 answers paused");
+    steps.iter().for_each(|step| take(&mut correlators, step, &mut Vec::new()));
+    let why = correlators.state("vm1").and_then(|state| state.why).expect("an explanation");
+    assert_eq!(*correlators.condition("vm1").expect("a state").reason, *why.summary);
 }
 
 #[test]
 fn rule_is_not_about_vms_that_it_does_not_select() {
     let mut alerts = started(&rule(&["paused"], None), None);
-    let paused = Condition { state: "paused".into(), since: UnixMicros(0), cause: (Epoch(1), Seq(1)) };
+    let paused = Condition {
+        state: "paused".into(),
+        since: UnixMicros(0),
+        cause: (Epoch(1), Seq(1)),
+        reason: Box::default(),
+    };
     alerts.observe("other", Some(&paused), UnixMicros(1_000));
     assert_eq!((alerts.poll_output(), alerts.deadline()), (None, None));
 }
