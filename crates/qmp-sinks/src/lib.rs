@@ -25,6 +25,7 @@ mod keys;
 mod kind;
 mod message_id;
 mod open_alerts;
+mod state_end;
 mod rule;
 mod silences;
 mod positions;

@@ -123,7 +123,7 @@ async fn grafana_gets_annotation() {
 async fn alertmanager_resolves_alerts() {
     let Some(manager) = Alertmanager::start("127.0.0.1:0").await else { return };
     let address = manager.address.clone();
-    let recipe = Recipe::start("alert-paused", &address).await;
+    let recipe = Recipe::start("alert-state", &address).await;
     assert_eq!(manager.active(&[]).await, [""; 0], "the VM is attached");
     recipe.session.emit("STOP", "");
     recipe.find("storm", "many", r#"{"event": "RTC_CHANGE"}"#).await;
@@ -132,16 +132,20 @@ async fn alertmanager_resolves_alerts() {
     manager.active(&["QmpStorm vm1 RTC_CHANGE"]).await;
     recipe.find("storm-over", "many", r#"{"event": "RTC_CHANGE"}"#).await;
     manager.active(&[]).await;
-    recipe.session.emit("STOP", "");
-    manager.active(&["QmpVmPaused vm1 "]).await;
+    let gone = r#"{"rule": "alert-state", "since": "2026-01-02T03:04:05.678901Z", "state": "gone"}"#;
+    recipe.find("alert", "It is gone", gone).await;
+    manager.active(&["QmpVmState vm1 gone"]).await;
+    recipe.find("resolved", "It is running", gone).await;
+    manager.active(&[]).await;
 
     let home = recipe.home.path().to_owned();
     let Recipe { hub, session, home: directory } = recipe;
     drop(manager);
-    drop(session);
-    Watcher::new(&hub).until("vm1 1.6 detached PeerClosed").await;
+    session.emit("STOP", "");
+    Watcher::new(&hub).until("vm1 1.7 STOP").await;
     let manager = Alertmanager::start(&address).await.expect("it ran before");
-    manager.active(&["QmpVmDetached vm1 "]).await;
+    manager.active(&["QmpVmPaused vm1 "]).await;
+    drop(session);
     let _session = Monitor::bind(&home, "vm1").accept().await;
     manager.active(&[]).await;
     hub.stop().await.expect("stops");
@@ -214,11 +218,12 @@ impl Alertmanager {
         let body = reply.split_once("\r\n\r\n").expect("a body").1;
         let alerts: Vec<Value> = serde_json::from_str(body).unwrap_or_else(|_| panic!("{reply}"));
         let label = |alert: &Value, name: &str| alert["labels"][name].as_str().unwrap_or_default().to_owned();
-        alerts
-            .iter()
-            .map(|alert| {
-                format!("{} {} {}", label(alert, "alertname"), label(alert, "vm"), label(alert, "event"))
-            })
-            .collect()
+        let shown = |alert: &Value| {
+            let begins = alert["startsAt"].as_str().unwrap_or_default();
+            assert!(begins < "9999", "an alert begins with its record: {alert}");
+            let kind = label(alert, "event") + &label(alert, "state");
+            format!("{} {} {kind}", label(alert, "alertname"), label(alert, "vm"))
+        };
+        alerts.iter().map(shown).collect()
     }
 }

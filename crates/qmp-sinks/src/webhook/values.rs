@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use qmp_findings::ANSWERS_AGAIN;
-use qmp_wire::Body;
 use serde_json::{Value, json};
 
 use crate::delivery::{Delivery, DeliveryOrigin};
+use crate::state_end::ends_state;
 use crate::{cloud_event, fields, severity};
 
 /// The first names of paths: members of records, then derived values.
@@ -47,7 +46,7 @@ const FAR: &str = "9999-12-31T23:59:59Z";
 pub(super) fn of(delivery: &Delivery, origin: &Arc<DeliveryOrigin>) -> Value {
     let record = &delivery.record;
     let mut values: Value = serde_json::from_slice(&fields::line(record)).unwrap_or_default();
-    let is_resolved = resolves(&record.body);
+    let is_resolved = ends_state(&record.body);
     values["ends_at"] = if is_resolved { json!(record.received.to_string()) } else { json!(FAR) };
     values["held_back"] = json!(delivery.held_back);
     values["host"] = json!(origin.host);
@@ -60,21 +59,12 @@ pub(super) fn of(delivery: &Delivery, origin: &Arc<DeliveryOrigin>) -> Value {
     values
 }
 
-/// Whether a record ends a state that another record began.
-fn resolves(body: &Body<'_>) -> bool {
-    match body {
-        Body::Event { name, .. } => matches!(&**name, "RESUME" | "WAKEUP"),
-        Body::Finding { finding, .. } => finding.ends_with("-over") || finding == ANSWERS_AGAIN,
-        Body::Attached { .. } => true,
-        Body::Detached { .. } => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
 
-    use qmp_wire::{DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
+    use qmp_findings::{ALERT, ANSWERS_AGAIN, RESOLVED};
+    use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
 
     use super::*;
 
@@ -134,6 +124,8 @@ mod tests {
             (finding("flapping-over"), true),
             (finding("silent"), false),
             (finding(ANSWERS_AGAIN), true),
+            (finding(ALERT), false),
+            (finding(RESOLVED), true),
             (finding("why-paused"), false),
             (detached, false),
             (Body::Attached { snapshot: "{}".into() }, true),
