@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Principal;
 use super::error::ApiError;
 use super::execute::no_such_vm;
-use super::operator_record::{WholeNumber, append, body, read_json};
+use super::operator_record::{WholeNumber, append, body, is_known, read_json};
 use super::vm_path::VmPath;
 use crate::state::ApiState;
 
@@ -57,16 +57,6 @@ pub(super) async fn note(
     let summary = format!("{} ({})", text.trim(), principal.identity().who());
     let offset = append(&api, [&*name], &body(NOTE, summary, causes, data)).await?;
     Ok(Json(NoteResponse { offset: offset.0 }))
-}
-
-/// Whether the hub follows the VM, or the journal has records of it.
-async fn is_known(api: &ApiState, name: &str) -> Result<bool, ApiError> {
-    if api.vms.get(name).is_some() {
-        return Ok(true);
-    }
-    let reader = api.reader.clone();
-    let vms = api.read(move || reader.vms()).await.map_err(|error| ApiError::journal(&error))?;
-    Ok(vms.iter().any(|vm| *vm.vm == *name))
 }
 
 /// The identity of the record that a note is about, which must be of the same VM.

@@ -16,6 +16,16 @@ pub(super) fn read_json<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<
     serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("{error}; send {form}")))
 }
 
+/// Whether the hub follows the VM, or the journal has records of it.
+pub(super) async fn is_known(api: &ApiState, name: &str) -> Result<bool, ApiError> {
+    if api.vms.get(name).is_some() {
+        return Ok(true);
+    }
+    let reader = api.reader.clone();
+    let vms = api.read(move || reader.vms()).await.map_err(|error| ApiError::journal(&error))?;
+    Ok(vms.iter().any(|vm| *vm.vm == *name))
+}
+
 /// The body of a finding that an operator wrote.
 pub(super) fn body(
     kind: &'static str,

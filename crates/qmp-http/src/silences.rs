@@ -8,14 +8,14 @@ use qmp_findings::SILENCE;
 use qmp_host::clock;
 use qmp_journal::Globs;
 use qmp_settings::{span, suggest::nearest};
-use qmp_sinks::{SILENCE_MAX, Silence};
+use qmp_sinks::{SILENCE_MAX, Silence, SilenceError};
 use qmp_wire::{Causes, UnixMicros};
 use serde::{Deserialize, Serialize};
 
 use super::auth::Principal;
 use super::error::ApiError;
 use super::execute::no_such_vm;
-use super::operator_record::{WholeNumber, append, body, read_json};
+use super::operator_record::{WholeNumber, append, body, is_known, read_json};
 use crate::state::ApiState;
 
 /// The longest reason, in bytes: a sentence.
@@ -33,11 +33,13 @@ struct Request {
     reason: Box<str>,
 }
 
-/// The silence, and the VMs that it is for at present.
+/// The silence, the VMs that it is for at present, and the silence that it replaces or ends.
 #[derive(Serialize)]
 pub(super) struct SilenceResponse {
     until: String,
     vms: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced: Option<Silence>,
 }
 
 pub(super) async fn silences(State(api): State<ApiState>) -> Json<Vec<Silence>> {
@@ -53,7 +55,7 @@ pub(super) async fn silence(
     let form = "{\"vms\": PATTERN, \"rule\": NAME, \"seconds\": N, \"reason\": TEXT}";
     let request: Request = read_json(&request, form)?;
     check(&api, &request)?;
-    let vms = matching(&api, &request.vms)?;
+    let vms = matching(&api, &request.vms, request.seconds.0 == 0).await?;
     let since = clock::now();
     let seconds = i64::try_from(request.seconds.0).unwrap_or(i64::MAX);
     let until = UnixMicros(since.0.saturating_add(seconds.saturating_mul(1_000_000)));
@@ -72,10 +74,18 @@ pub(super) async fn silence(
     data.insert("reason".into(), silence.reason.to_string().into());
     data.extend(silence.rule.as_ref().map(|rule| ("rule".to_owned(), rule.to_string().into())));
     let summary = summary(&silence, request.seconds.0, &identity.who());
-    let refused = |error: qmp_sinks::SilenceError| ApiError::bad_request(error.to_string());
-    api.rules.silence(silence).await.map_err(refused)?;
+    let replaced = api.rules.silence(silence).await.map_err(|error| refused(&error))?;
     append(&api, vms.iter().map(String::as_str), &body(SILENCE, summary, Causes::new(), data)).await?;
-    Ok(Json(SilenceResponse { until: until.to_string(), vms }))
+    Ok(Json(SilenceResponse { until: until.to_string(), vms, replaced }))
+}
+
+fn refused(error: &SilenceError) -> ApiError {
+    match error {
+        SilenceError::NotFound { .. } => {
+            ApiError::new(StatusCode::NOT_FOUND, "SilenceNotFound", error.to_string())
+        }
+        _ => ApiError::bad_request(error.to_string()),
+    }
 }
 
 fn check(api: &ApiState, request: &Request) -> Result<(), ApiError> {
@@ -101,21 +111,34 @@ fn check(api: &ApiState, request: &Request) -> Result<(), ApiError> {
     Err(ApiError::new(StatusCode::NOT_FOUND, "RuleNotFound", format!("no rule {rule:?} here; {advice}")))
 }
 
-/// The names of the VMs that match, at least one.
-fn matching(api: &ApiState, pattern: &str) -> Result<Vec<String>, ApiError> {
+/// The names of the VMs that match. A pattern may match only VMs that start later; a name is that of a VM that the hub follows,
+/// or of which the journal has records, unless a silence of it is ended.
+async fn matching(api: &ApiState, pattern: &str, is_end: bool) -> Result<Vec<String>, ApiError> {
     let globs = Globs::parse([pattern]).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let all = api.vms.all();
     let names = all.iter().map(|vm| vm.name.as_str()).filter(|name| globs.matches(name));
     let names: Vec<String> = names.map(str::to_owned).collect();
-    if names.is_empty() { Err(no_such_vm(api, pattern)) } else { Ok(names) }
+    if !names.is_empty() || pattern.starts_with('!') || pattern.contains(['*', '?', '[', '{']) {
+        return Ok(names);
+    }
+    if is_known(api, pattern).await? {
+        return Ok(vec![pattern.to_owned()]);
+    }
+    if is_end {
+        return Ok(names);
+    }
+    let mut error = no_such_vm(api, pattern);
+    error.desc += "; a pattern, such as 'web*', is also for VMs that start later";
+    Err(error)
 }
 
 fn summary(silence: &Silence, seconds: u64, who: &str) -> String {
+    if seconds == 0 {
+        // Another silence may be for the same VM.
+        return format!("The silence of {} was ended ({who}).", silence.subject());
+    }
     let rules = silence.rule.as_ref().map_or_else(|| "Rules".to_owned(), |rule| format!("The rule {rule}"));
     let verb = if silence.rule.is_some() { "is" } else { "are" };
-    if seconds == 0 {
-        return format!("{rules} {verb} not silenced any more ({who}).");
-    }
     let length = span::describe(seconds.saturating_mul(1_000_000));
     format!("{rules} {verb} silenced for {length}: {} ({who}).", silence.reason)
 }

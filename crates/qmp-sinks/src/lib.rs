@@ -26,6 +26,7 @@ mod kind;
 mod message_id;
 mod open_alerts;
 mod state_end;
+mod reported_states;
 mod rule;
 mod silences;
 mod positions;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 use super::open_alerts::OpenAlerts;
+use super::reported_states::ReportedStates;
 use super::silences::Silences;
 
 /// The shortest interval between two writes of the file while rules deliver: after a crash, the deliveries of this time
@@ -79,6 +80,9 @@ pub(super) struct Position {
     /// The alerts up to that offset that are not resolved.
     #[serde(default, skip_serializing_if = "OpenAlerts::is_empty")]
     pub(super) alerts: OpenAlerts,
+    /// The states that were reported up to that offset, without their end.
+    #[serde(default, skip_serializing_if = "ReportedStates::is_empty")]
+    pub(super) reported: ReportedStates,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

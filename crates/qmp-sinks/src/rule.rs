@@ -9,6 +9,7 @@ use qmp_wire::{Body, Record};
 
 use super::delivery::RuleAction;
 use super::delivery_limit::DeliveryLimit;
+use super::state_end::{END_EVENTS, end_findings};
 
 /// A rule as configured.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct RuleConfig {
     pub from_start: bool,
     /// The key of its kind of sink.
     pub kind: &'static str,
-    /// Whether its kind of sink takes every record, so that only a silence that names the rule applies.
+    /// Whether it delivers every record of its VMs, or writes a file, so that only a silence that names the rule applies.
     pub takes_every_record: bool,
     /// The action.
     pub action: Arc<dyn RuleAction>,
@@ -64,6 +65,11 @@ impl RuleConfig {
         format!("{} {}", self.kind, self.action.target())
     }
 
+    /// Whether it delivers ends of states, so that their receiver may wait for them.
+    pub(super) fn reports_ends(&self) -> bool {
+        self.states.is_none() && !self.takes_every_record && self.selection.has_ends()
+    }
+
     /// The name, which identifies its position in the journal.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -88,6 +94,23 @@ impl Selection {
             where_: vec![own.parse().expect("a path and a value are a condition")],
             ..Self::default()
         }
+    }
+
+    /// Whether every record of its VMs is selected.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.event.is_none() && self.finding.is_none() && self.kind.is_empty() && self.where_.is_empty()
+    }
+
+    /// Whether it may select records that end a state.
+    fn has_ends(&self) -> bool {
+        let has_event = |globs: &Globs| END_EVENTS.iter().any(|name| globs.matches(name));
+        let has_finding = |globs: &Globs| end_findings().any(|kind| globs.matches(kind));
+        let is_unnamed = self.event.is_none() && self.finding.is_none() && self.kind.is_empty();
+        is_unnamed
+            || self.kind.iter().any(|kind| *kind != RecordKind::Detached)
+            || self.event.as_ref().is_some_and(has_event)
+            || self.finding.as_ref().is_some_and(has_finding)
     }
 
     /// The query of the rule's cursor, which may find more records; [`matches`](Self::matches) decides.

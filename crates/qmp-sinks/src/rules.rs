@@ -217,19 +217,19 @@ impl Rules {
         Ok(open)
     }
 
-    /// Adds a silence; one that is over at once ends those for the same VMs and rule. It is on the disk when this returns,
-    /// unless the disk fails, which is logged.
+    /// Adds a silence in place of the one for the same VMs and rule, which is returned. A silence that is over at once only ends
+    /// that one. The change is on the disk when this returns, unless the disk fails, which is logged.
     ///
     /// # Errors
     ///
     /// Any [`SilenceError`]; nothing was changed then.
-    pub async fn silence(&self, silence: Silence) -> Result<(), SilenceError> {
-        self.0.positions.change_silences(|silences| silences.add(silence))?;
+    pub async fn silence(&self, silence: Silence) -> Result<Option<Silence>, SilenceError> {
+        let replaced = self.0.positions.change_silences(|silences| silences.add(silence))?;
         let positions = self.0.positions.clone();
         if let Err(error) = blocking(move || positions.save()).await {
             tracing::error!("{error}; after a crash the rules would deliver what is silenced");
         }
-        Ok(())
+        Ok(replaced)
     }
 
     /// The silences at `at`.

@@ -19,6 +19,7 @@ use super::delivery::{Delivery, DeliveryFailure, DeliveryOrigin, Sink};
 use super::delivery_limit::{Gate, HeldRecords};
 use super::open_alerts::OpenAlerts;
 use super::positions::{Position, Positions};
+use super::reported_states::ReportedStates;
 use super::rule::RuleConfig;
 use super::status::{SinkState, Status};
 
@@ -69,6 +70,8 @@ pub(super) struct Runner {
     backoff: Backoff,
     /// The alerts of the rule that are not resolved.
     alerts: OpenAlerts,
+    /// The states that the receiver knows, and not their end.
+    reported: ReportedStates,
     backlog: Backlog,
     /// The offset up to which the cursor has read.
     read_to: Offset,
@@ -104,6 +107,7 @@ impl Runner {
             held: None,
             backoff: Backoff::new(SINK_RETRY_FIRST, SINK_RETRY_MAX, seed),
             alerts: known.alerts,
+            reported: known.reported,
             backlog: Backlog::default(),
             read_to: Offset(known.offset),
             position: Offset(known.offset),
@@ -209,27 +213,41 @@ impl Runner {
             }
         } else {
             let mut selected: Vec<Delivery> = Vec::with_capacity(records.len());
-            let records = records.into_iter().filter(|record| self.is_delivered(record));
-            selected.extend(records.map(|record| Delivery { record, held_back: 0 }));
+            let mut reported = self.reported.clone();
+            for record in records {
+                if self.is_delivered(&record, &reported) {
+                    self.report(&mut reported, &record);
+                    selected.push(Delivery { record, held_back: 0 });
+                }
+            }
             self.deliver(&selected).await?;
         }
         self.moved_to(upto);
         Flow::Continue(())
     }
 
-    /// Whether a record that the query found is selected, and not silenced; counts those that are.
-    fn is_delivered(&self, record: &Record<'_>) -> bool {
+    /// Whether a record that the query found is selected, and not silenced; counts those that are. A silence does not withhold
+    /// the end of a state that was reported.
+    fn is_delivered(&self, record: &Record<'_>, reported: &ReportedStates) -> bool {
         if !self.rule.selection.matches(record) {
             return false;
         }
-        let is_silenced = self.positions.with_silences(|silences| silences.withhold(&self.rule, record));
+        let is_silenced = self.positions.with_silences(|silences| silences.withhold(&self.rule, record))
+            && !reported.are_ended_by(record);
         self.status.silenced.fetch_add(u64::from(is_silenced), Relaxed);
         !is_silenced
     }
 
+    /// Takes a record that the receiver gets, if a silence may withhold the end of its state.
+    fn report(&self, reported: &mut ReportedStates, record: &Record<'_>) {
+        if self.rule.reports_ends() {
+            reported.take(record);
+        }
+    }
+
     /// Delivers one record, or holds it back.
     async fn offer(&mut self, record: Record<'static>) -> Flow {
-        if !self.is_delivered(&record) {
+        if !self.is_delivered(&record, &self.reported) {
             return Flow::Continue(());
         }
         let now = self.clock.now();
@@ -350,6 +368,7 @@ impl Runner {
                 // The next hub has only the host's clock.
                 passed: self.gate.passed().map(|at| at.saturating_add(ahead_us)).collect(),
                 alerts: self.alerts.clone(),
+                reported: self.reported.clone(),
             },
         );
     }

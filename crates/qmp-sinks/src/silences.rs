@@ -19,12 +19,15 @@ const SILENCE_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Silences that are kept at a time: each is a line that an operator wrote, and every record is compared with them.
 const SILENCES_MAX: usize = 1_000;
 
+/// The most silences that an error lists.
+const SILENCES_NAMED_MAX: usize = 8;
+
 /// A silence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// The pattern of the names of VMs.
     pub vms: Box<str>,
-    /// The name of the rule; `None` for all rules except those that take every record, such as files.
+    /// The name of the rule; `None` for all rules except those that take every record, such as an archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Box<str>>,
     /// When it begins.
@@ -46,6 +49,14 @@ pub enum SilenceError {
     /// The pattern cannot be read.
     #[error(transparent)]
     Pattern(#[from] QueryError),
+    /// There is no silence to end.
+    #[error("there is no silence of {wanted}; {present}")]
+    NotFound {
+        /// The VMs and the rule of the request.
+        wanted: Box<str>,
+        /// The silences that there are.
+        present: Box<str>,
+    },
     /// There are too many silences.
     #[error("there are {SILENCES_MAX} silences; end some, or wait until some are over")]
     TooMany,
@@ -80,26 +91,46 @@ impl From<ParsedSilence> for Silence {
 }
 
 impl Silences {
-    /// Adds a silence, and ends those for the same VMs and rule. Removes those that are long over.
-    pub(super) fn add(&mut self, silence: Silence) -> Result<(), SilenceError> {
+    /// Adds a silence, and ends the one for the same VMs and rule, which is returned. A silence that is over at once only ends
+    /// one. Removes those that are long over.
+    pub(super) fn add(&mut self, silence: Silence) -> Result<Option<Silence>, SilenceError> {
         let added = ParsedSilence::try_from(silence)?;
         let Silence { since, until, .. } = added.silence;
         let kept_us = i64::try_from(SILENCE_KEPT.as_micros()).unwrap_or(i64::MAX);
         self.0.retain(|other| other.silence.until.0.saturating_add(kept_us) > since.0);
-        for other in &mut self.0 {
-            let (other, added) = (&mut other.silence, &added.silence);
-            if (&other.vms, &other.rule) == (&added.vms, &added.rule) {
-                other.until = other.until.min(since);
-            }
+        let is_end = until <= since;
+        let is_same = |other: &Silence| {
+            (&other.vms, &other.rule) == (&added.silence.vms, &added.silence.rule) && other.until > since
+        };
+        let ended = self.0.iter().map(|parsed| &parsed.silence).find(|other| is_same(other)).cloned();
+        if is_end && ended.is_none() {
+            let present = self.listed(since).into();
+            return Err(SilenceError::NotFound { wanted: added.silence.subject().into(), present });
         }
-        if until <= since {
-            return Ok(());
-        }
-        if self.0.len() >= SILENCES_MAX {
+        if !is_end && self.0.len() >= SILENCES_MAX {
             return Err(SilenceError::TooMany);
         }
-        self.0.push(added);
-        Ok(())
+        for other in self.0.iter_mut().map(|parsed| &mut parsed.silence).filter(|other| is_same(other)) {
+            other.until = since;
+        }
+        if !is_end {
+            self.0.push(added);
+        }
+        Ok(ended)
+    }
+
+    /// The silences at `at`, for an error.
+    fn listed(&self, at: UnixMicros) -> String {
+        let silences = self.at(at);
+        if silences.is_empty() {
+            return "no rule is silenced".to_owned();
+        }
+        let shown = silences.iter().take(SILENCES_NAMED_MAX).map(Silence::subject);
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        match silences.len().saturating_sub(SILENCES_NAMED_MAX) {
+            0 => format!("there are silences of {shown}"),
+            more => format!("there are silences of {shown} and {more} more"),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -133,6 +164,15 @@ impl Silence {
     fn is_at(&self, at: UnixMicros) -> bool {
         self.since <= at && at < self.until
     }
+
+    /// The VMs and the rule, for people.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match &self.rule {
+            Some(rule) => format!("{} for the rule {rule}", self.vms),
+            None => self.vms.to_string(),
+        }
+    }
 }
 
 fn text<S: Serializer>(at: &UnixMicros, serializer: S) -> Result<S::Ok, S::Error> {
@@ -159,6 +199,22 @@ mod tests {
     }
 
     #[test]
+    fn end_of_no_silence_is_refused_with_the_present_ones() {
+        let of_rule = |vms: &str, until: i64| Silence { rule: Some("page".into()), ..silence(vms, 0, until) };
+        let mut silences = Silences::default();
+        let refused = |silences: &mut Silences, end: Silence| silences.add(end).unwrap_err().to_string();
+        insta::assert_snapshot!(refused(&mut silences, silence("web1", 0, 0)), @"there is no silence of web1; no rule is silenced");
+        silences.add(silence("web*", 0, 100)).expect("added");
+        silences.add(of_rule("db1", 100)).expect("added");
+        let present = silences.at(UnixMicros(0));
+        insta::assert_snapshot!(refused(&mut silences, of_rule("web1", 0)), @"there is no silence of web1 for the rule page; there are silences of web*, db1 for the rule page");
+        assert!(silences.add(silence("db1", 0, 0)).is_err(), "the silence is of one rule");
+        assert_eq!(silences.at(UnixMicros(0)), present, "a refusal changes nothing");
+        silences.add(of_rule("db1", 0)).expect("ended");
+        assert!(silences.add(of_rule("db1", 0)).is_err(), "it has ended");
+    }
+
+    #[test]
     fn later_silence_of_the_same_vms_replaces_an_earlier_one() {
         let mut silences = Silences::default();
         silences.add(silence("web*", 0, 100)).expect("added");
@@ -171,8 +227,8 @@ mod tests {
         );
         assert!(silences.clone().add(silence("[", 0, 1)).is_err());
         let mut ended = silences.clone();
-        ended.add(silence("db1", 20, 20)).expect("ended");
-        assert_eq!(ended.at(UnixMicros(30)).len(), 1);
+        let first = ended.add(silence("db1", 20, 20)).expect("ended").map(|one| one.until.0);
+        assert_eq!((first, ended.at(UnixMicros(30)).len()), (Some(100), 1));
         let text = serde_json::to_string(&silences).expect("JSON");
         let read: Silences = serde_json::from_str(&text).expect("silences");
         assert_eq!(read.at(UnixMicros(20)), silences.at(UnixMicros(20)));

@@ -8,19 +8,23 @@ mod table;
 use std::time::Duration;
 
 use clap::Args;
+use jiff::tz::TimeZone;
+use qmp_journal::Globs;
 use qmp_settings::suggest;
 
 use super::left;
 use crate::exit::{Exit, Failure};
-use crate::hub::{HubArgs, HubError};
+use crate::hub::{HubArgs, HubClient, HubError, SilenceInfo};
 use crate::output::{self, Format};
+use crate::render::Palette;
 use crate::terminal::Terminal;
 use crate::time::span;
 
 pub(super) use page::page as vm_page;
-pub(super) use vm::Vm;
+pub(super) use stuck::silenced;
 #[cfg(test)]
 pub(super) use vm::examples;
+pub(super) use vm::{Vm, local};
 
 /// Show the state of the VMs of the hub: run state, since when, why, epoch, last event
 ///
@@ -96,8 +100,9 @@ impl Status {
         if let Some(failure) = self.state.iter().find_map(|state| unknown_state(state, &vms)) {
             return Err(failure);
         }
-        let both = found.into_iter().zip(vms).filter(|(_, vm)| self.selects(vm));
-        let (found, vms): (Vec<_>, Vec<_>) = both.unzip();
+        let mut both: Vec<_> = found.into_iter().zip(vms).filter(|(_, vm)| self.selects(vm)).collect();
+        both.sort_by(|(_, one), (_, other)| by_name(one).cmp(&by_name(other)));
+        let (found, vms): (Vec<_>, Vec<_>) = both.into_iter().unzip();
         let exit = if is_alarm && !vms.is_empty() { Exit::Failed } else { Exit::Done };
         if is_json {
             let lines: String = found.iter().map(|vm| format!("{}\n", vm.get())).collect();
@@ -113,12 +118,22 @@ impl Status {
             (_, vms) => table::tables(vms, left.unwrap_or_default(), is_alarm, palette, &zone),
         };
         output::print(&text)?;
-        // Rules that fail are shown here: they cannot report their own failure.
-        let sinks = client.sinks().await.unwrap_or_default();
-        output::print(&stuck::stuck(&sinks, palette, &zone))?;
-        let silences = client.silences().await.unwrap_or_default();
-        output::print(&stuck::silenced(&silences, palette, &zone))?;
+        let text = self.rules(&client, palette, &zone).await;
+        if !text.is_empty() {
+            output::print(&format!("\n{text}"))?;
+        }
         Ok(exit)
+    }
+
+    /// The rules that fail, which cannot report their own failure, and the silences; with a NAME, only the silences of that VM.
+    async fn rules(&self, client: &HubClient, palette: Palette, zone: &TimeZone) -> String {
+        let mut text = String::new();
+        if self.name.is_none() {
+            text += &stuck::stuck(&client.sinks().await.unwrap_or_default(), palette, zone);
+        }
+        let mut silences = client.silences().await.unwrap_or_default();
+        silences.retain(|silence| self.name.as_ref().is_none_or(|name| is_silence_of(silence, name)));
+        text + &silenced(&silences, palette, zone)
     }
 
     /// Whether the options select this VM.
@@ -126,6 +141,16 @@ impl Status {
         (!self.trouble || vm.is_in_trouble())
             && (self.state.is_empty() || self.state.iter().any(|state| vm.is_in(state)))
     }
+}
+
+/// The order of VMs: by name, and those that left after the others, as the hub lists them.
+fn by_name(vm: &Vm) -> (bool, &str) {
+    if vm.state == "left" { (true, "") } else { (false, &vm.vm) }
+}
+
+/// Whether the silence is for the VM; true if its pattern cannot be read.
+fn is_silence_of(silence: &SilenceInfo, vm: &str) -> bool {
+    Globs::parse([&silence.vms]).map_or(true, |globs| globs.matches(vm))
 }
 
 /// The failure for a state that no VM can have, as far as this release knows, and that none of `vms` has.

@@ -98,6 +98,11 @@ impl HubClient {
         self.get_json("/v1/silences").await
     }
 
+    /// Requests the silences that last at present, as JSON.
+    pub async fn silences_json(&self) -> Result<Vec<Box<RawValue>>, HubError> {
+        self.get_json("/v1/silences").await
+    }
+
     /// Begins or ends a silence.
     pub async fn silence(&self, request: String) -> Result<Box<RawValue>, HubError> {
         self.post_json("/v1/silences", request).await

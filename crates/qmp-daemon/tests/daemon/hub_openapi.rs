@@ -90,7 +90,10 @@ async fn responses_match_their_schemas() {
             200,
         ),
         ("/v1/silences", "get", "/v1/silences", "", 200),
-        ("/v1/silences", "post", "/v1/silences", r#"{"vms": "web*", "seconds": 60, "reason": "x"}"#, 404),
+        ("/v1/silences", "post", "/v1/silences", r#"{"vms": "web9", "seconds": 60, "reason": "x"}"#, 404),
+        ("/v1/silences", "post", "/v1/silences", r#"{"vms": "web*", "seconds": 60, "reason": "x"}"#, 200),
+        ("/v1/silences", "post", "/v1/silences", r#"{"vms": "web*", "seconds": 0}"#, 200),
+        ("/v1/silences", "post", "/v1/silences", r#"{"vms": "web*", "seconds": 0}"#, 404),
         (
             "/v1/silences",
             "post",

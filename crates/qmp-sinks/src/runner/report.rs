@@ -21,6 +21,9 @@ impl Runner {
             self.status.gave_up(&last.record, rejected, &error);
             tracing::error!("rule {}: {error}", self.rule.name);
         }
+        let mut reported = std::mem::take(&mut self.reported);
+        deliveries.iter().for_each(|delivery| self.report(&mut reported, &delivery.record));
+        self.reported = reported;
         self.no_longer_waiting(count);
         self.handled(offset(&last.record));
         self.report_success();

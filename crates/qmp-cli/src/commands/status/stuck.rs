@@ -9,32 +9,33 @@ use crate::render::{Palette, escape};
 /// A line for each rule that is not delivering, and one for each that gave up records; empty if there are none.
 pub(super) fn stuck(sinks: &[SinkInfo], palette: Palette, zone: &TimeZone) -> String {
     let mut text = String::new();
+    let records = |count: u64| if count == 1 { "1 record".to_owned() } else { format!("{count} records") };
     for sink in sinks {
         let rule = palette.bold(escape::text(&sink.rule));
         if sink.state != "delivering" {
             let error = sink.last_error.as_deref().unwrap_or("no reason given");
             let since = local(&sink.since, zone);
             text += &format!(
-                "\nrule {rule}: {} since {since}, {} records behind: {}\n",
+                "rule {rule}: {} since {since}, {} behind: {}\n",
                 escape::text(&sink.state),
-                sink.lag_records,
+                records(sink.lag_records),
                 escape::text(error),
             );
         }
         if let Some(last) = &sink.last_given_up {
-            text += &format!("\nrule {rule}: {}\n", escape::text(&given_up(sink.given_up, last, zone)));
+            text += &format!("rule {rule}: {}\n", escape::text(&given_up(sink.given_up, last, zone)));
         }
     }
     text
 }
 
 /// A line for each silence; empty if there is none.
-pub(super) fn silenced(silences: &[SilenceInfo], palette: Palette, zone: &TimeZone) -> String {
+pub(in crate::commands) fn silenced(silences: &[SilenceInfo], palette: Palette, zone: &TimeZone) -> String {
     let line = |silence: &SilenceInfo| {
         let rule = silence.rule.as_ref().map(|rule| format!("rule {rule}, ")).unwrap_or_default();
         let until = local(&silence.until, zone);
         let text = format!("{rule}until {until}: {} ({})", silence.reason, silence.client);
-        format!("\nsilenced {}: {}\n", palette.bold(escape::text(&silence.vms)), escape::text(&text))
+        format!("silenced {}: {}\n", palette.bold(escape::text(&silence.vms)), escape::text(&text))
     };
     silences.iter().map(line).collect()
 }
@@ -54,19 +55,23 @@ mod tests {
 
     #[test]
     fn only_failing_rules_are_listed() {
-        let sinks = [("log", "delivering", None), ("hook", "retrying", Some("connection refused\u{1b}[2J"))];
-        let sinks = sinks.map(|(rule, state, error)| SinkInfo {
+        let sinks = [
+            ("log", "delivering", 0, None),
+            ("hook", "retrying", 7, Some("connection refused\u{1b}[2J")),
+            ("mail", "retrying", 1, None),
+        ];
+        let sinks = sinks.map(|(rule, state, lag_records, error)| SinkInfo {
             rule: rule.into(),
             state: state.into(),
             since: "2026-01-02T03:04:05.678901Z".into(),
-            lag_records: 7,
+            lag_records,
             last_error: error.map(str::to_owned),
             given_up: 0,
             last_given_up: None,
         });
         insta::assert_snapshot!(stuck(&sinks, Palette::new(false), &TimeZone::UTC), @r"
-
         rule hook: retrying since 2026-01-02 03:04:05.678, 7 records behind: connection refused\u001b[2J
+        rule mail: retrying since 2026-01-02 03:04:05.678, 1 record behind: no reason given
         ");
         assert_eq!(stuck(&sinks[..1], Palette::new(false), &TimeZone::UTC), "");
     }
@@ -80,10 +85,7 @@ mod tests {
             reason: "new switch".into(),
             client: "uid 0".into(),
         };
-        insta::assert_snapshot!(silenced(&[silence], Palette::new(false), &TimeZone::UTC), @r"
-
-        silenced web*: rule mail, until 2026-01-02 03:04:05.678: new switch (uid 0)
-        ");
+        insta::assert_snapshot!(silenced(&[silence], Palette::new(false), &TimeZone::UTC), @"silenced web*: rule mail, until 2026-01-02 03:04:05.678: new switch (uid 0)");
     }
 
     #[test]

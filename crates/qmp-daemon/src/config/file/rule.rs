@@ -66,7 +66,8 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<(RuleC
         return None;
     }
     let (name, action, kind) = (name?, action?, kind?);
-    let (takes_every_record, kind) = (!kind.may_hold_back, kind.key());
+    let is_archive = states.is_none() && at_most.is_none() && selection.is_everything();
+    let (takes_every_record, kind) = (is_archive || !kind.may_hold_back, kind.key());
     Some((
         RuleConfig { name, selection, states, at_most, from_start, kind, takes_every_record, action, text },
         location,

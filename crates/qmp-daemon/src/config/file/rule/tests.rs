@@ -74,6 +74,27 @@ fn rule_on_states_selects_its_own_alerts() {
 }
 
 #[test]
+fn archive_takes_every_record_whatever_its_action() {
+    //  keys of the rule                          whether only a silence that names it applies
+    let cases = [
+        ("journald = '/s'", true),
+        ("otlp = 'http://h'\nvm = 'web*'", true),
+        ("file = '/f'\nevent = 'STOP'", true),
+        ("journald = '/s'\nkind = 'finding'", false),
+        ("otlp = 'http://h'\nevent = 'STOP'", false),
+        ("run = '/bin/true'\nfinding = 'why-*'", false),
+        ("run = '/bin/true'\nwhere = 'action=pause'", false),
+        ("run = '/bin/true'\nat-most = '1 per 1h'", false),
+        ("run = '/bin/true'\nstate = 'paused'", false),
+    ];
+    for (keys, expected) in cases {
+        let text = format!("[[rule]]\nname = 'r'\n{keys}\n");
+        let file = ConfigFile::parse(&text, Path::new("hub.toml")).expect(keys);
+        assert_eq!(file.rules()[0].takes_every_record, expected, "{keys}");
+    }
+}
+
+#[test]
 fn rules_of_the_same_text_are_equal() {
     let parsed = |text: &str| ConfigFile::parse(text, Path::new("hub.toml")).expect(text).rules().to_vec();
     let one = parsed("[[rule]]\nname = 'a'\nvm = 'x'\nfile = '/f'");
