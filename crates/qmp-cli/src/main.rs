@@ -70,7 +70,7 @@ Exit codes: 0 done, 1 failed or violations found, 2 wrong usage, 3 timed out, 4 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return report_usage(&error),
+        Err(error) => return report_usage(&usage_error(error)),
     };
     let terminal = Terminal::detect(cli.color);
     let result = runtime(cli.command.needs_threads()).and_then(|runtime| {
@@ -95,6 +95,18 @@ fn runtime(threads: bool) -> Result<tokio::runtime::Runtime, Failure> {
         false => tokio::runtime::Builder::new_current_thread(),
     };
     builder.enable_all().build().map_err(|error| Failure::failed(format_args!("cannot start: {error}")))
+}
+
+/// The error of the command line alone, if it has one: the usage in an error names all arguments that have a value, and those
+/// that the environment gives look as if they were required.
+fn usage_error(error: clap::Error) -> clap::Error {
+    let alone = without_environment(Cli::command()).try_get_matches().err();
+    alone.filter(|alone| alone.kind() == error.kind()).unwrap_or(error)
+}
+
+fn without_environment(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| argument.env(None::<&'static str>));
+    command.mut_subcommands(without_environment)
 }
 
 /// Help and version go to the standard output; errors of the command line look like any other failure.

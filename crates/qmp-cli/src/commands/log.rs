@@ -72,6 +72,10 @@ pub struct Log {
     #[arg(long, short = 'r', conflicts_with = "follow")]
     reverse: bool,
 
+    /// Show the offset of each record, as for --after and qmp note --about; JSON and CSV always have it
+    #[arg(long)]
+    offsets: bool,
+
     #[command(flatten)]
     format: Format,
 
@@ -120,11 +124,11 @@ impl Log {
     ) -> Result<Exit, Failure> {
         let mut output = Output::new(match self.csv {
             true => Renderer::Csv,
-            false => self.format.renderer(terminal),
+            false => self.renderer(terminal),
         });
         let printing = async {
             if self.reverse {
-                let renderer = || self.format.renderer(terminal);
+                let renderer = || self.renderer(terminal);
                 return reverse::print(source, request, &renderer, self.csv, &mut output).await;
             }
             source.print(request, &mut output).await
@@ -143,6 +147,16 @@ impl Log {
         }
         source.check_damage(printed.after).await?;
         Ok(Exit::Done)
+    }
+
+    fn renderer(&self, terminal: &Terminal) -> Renderer {
+        let mut renderer = self.format.renderer(terminal);
+        if let Renderer::Human(human) = &mut renderer
+            && self.offsets
+        {
+            human.show_offsets();
+        }
+        renderer
     }
 
     fn request(&self, terminal: &Terminal) -> Result<LogRequest, Failure> {

@@ -11,7 +11,7 @@ use anstyle::{AnsiColor, Effects, Style};
 use jiff::tz::TimeZone;
 use qmp_events::EventSeverity;
 use qmp_findings as findings;
-use qmp_wire::{Body, DetachReason, Epoch, Record, Timestamp, UnixMicros};
+use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Timestamp, UnixMicros};
 use serde_json::Value;
 
 use super::json_text::compact_members;
@@ -25,6 +25,9 @@ const VM_WIDTH_MIN: usize = 6;
 /// name moves only its own line.
 const EVENT_WIDTH: usize = 23;
 
+/// The minimal width of the column of offsets: a journal of some million records.
+const OFFSET_WIDTH: usize = 7;
+
 /// Kinds of findings that are evidence, not conclusions.
 const EVIDENCE: [&str; 3] = [findings::COMMAND, findings::PROCESS_ENDED, findings::QUERY];
 
@@ -35,6 +38,7 @@ pub struct Human {
     zone: TimeZone,
     vms: HashMap<String, VmHistory>,
     vm_width: usize,
+    shows_offsets: bool,
 }
 
 /// The last known state of a VM.
@@ -49,7 +53,12 @@ struct VmHistory {
 impl Human {
     /// Creates a table with times in `zone`.
     pub fn new(palette: Palette, zone: TimeZone) -> Self {
-        Self { palette, zone, vms: HashMap::new(), vm_width: VM_WIDTH_MIN }
+        Self { palette, zone, vms: HashMap::new(), vm_width: VM_WIDTH_MIN, shows_offsets: false }
+    }
+
+    /// Writes the offset of each record before it.
+    pub fn show_offsets(&mut self) {
+        self.shows_offsets = true;
     }
 
     /// Widens the column of VM names for `name` from the first line on.
@@ -136,6 +145,9 @@ impl Human {
         let time = self.palette.dim(write::local(at, &self.zone));
         let vm = self.palette.paint(self.palette.vm(&record.vm), vm);
         // Writing to a `Vec` cannot fail.
+        if let Some(Offset(offset)) = record.offset.filter(|_| self.shows_offsets) {
+            let _ = write!(out, "{:>OFFSET_WIDTH$}  ", self.palette.dim(offset));
+        }
         let _ = write!(out, "{time}  {vm:width$}  ");
     }
 }
@@ -356,6 +368,16 @@ mod tests {
         );
         let conclusion = finding("why-paused", "An error inside QEMU paused it.");
         assert!(conclusion.contains("\x1b[33m» why-paused"), "{conclusion}");
+    }
+
+    #[test]
+    fn offsets_are_shown_on_request() {
+        let (mut human, mut out) = (Human::new(Palette::new(false), TimeZone::UTC), Vec::new());
+        human.show_offsets();
+        human.record(&examples::records()[1], &mut out);
+        let offset = examples::records()[1].offset.expect("an offset").0;
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with(&format!("{offset:>7}  2026-01-02 03:04:06.678  web1 ")), "{text}");
     }
 
     #[test]
