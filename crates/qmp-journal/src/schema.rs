@@ -5,6 +5,7 @@
 //! Views are no part of the format: each opening for writing recreates them if they differ, so that a correction of a
 //! view needs no new format.
 
+use qmp_wire::HOST_NAME_MAX_BYTES;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{bounds, checkpoints, sent_names};
@@ -128,16 +129,22 @@ fn drop_views(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The views, with each `UTC(column)` expanded: SQLite has no such function.
+/// The views, with each call of these functions expanded, which SQLite does not have.
 fn views_text() -> String {
-    let mut out = String::with_capacity(VIEWS.len() * 4);
-    let mut rest = VIEWS;
-    while let Some(start) = rest.find("UTC(") {
+    let functions: [(&str, fn(&str) -> String); 3] = [("UTC(", utc), ("HOST(", host), ("VM(", vm)];
+    functions.into_iter().fold(VIEWS.into(), |text, (name, expand)| expanded(&text, name, expand))
+}
+
+/// Replaces each call of `function` in `text`.
+fn expanded(text: &str, function: &str, expand: fn(&str) -> String) -> String {
+    let mut out = String::with_capacity(text.len() * 4);
+    let mut rest = text;
+    while let Some(start) = rest.find(function) {
         out.push_str(&rest[..start]);
-        let column_and_rest = &rest[start + "UTC(".len()..];
+        let column_and_rest = &rest[start + function.len()..];
         // `coalesce(a, b)` has its own pair of parentheses.
         let end = closing(column_and_rest);
-        out.push_str(&utc(&column_and_rest[..end]));
+        out.push_str(&expand(&column_and_rest[..end]));
         rest = &column_and_rest[end + 1..];
     }
     out.push_str(rest);
@@ -165,6 +172,28 @@ fn utc(column: &str) -> String {
         "CASE typeof({column}) WHEN 'integer' THEN \
          coalesce(strftime('%Y-%m-%dT%H:%M:%S', ({column} - {fraction}) / 1000000, 'unixepoch') \
          || printf('.%06dZ', {fraction}), {column}) ELSE {column} END"
+    )
+}
+
+/// The host of a qualified name; NULL for a VM of this host.
+fn host(column: &str) -> String {
+    format!("CASE WHEN {} THEN substr({column}, 1, instr({column}, '/') - 1) END", is_qualified(column))
+}
+
+/// The name of a VM on its host.
+fn vm(column: &str) -> String {
+    format!(
+        "CASE WHEN {} THEN substr({column}, instr({column}, '/') + 1) ELSE {column} END",
+        is_qualified(column)
+    )
+}
+
+/// The condition of [`QualifiedName::parse`](qmp_wire::QualifiedName::parse).
+fn is_qualified(column: &str) -> String {
+    let after_host = HOST_NAME_MAX_BYTES + 1;
+    format!(
+        "{column} GLOB '[A-Za-z0-9]*/?*' AND instr({column}, '/') <= {after_host} \
+         AND substr({column}, 1, instr({column}, '/') - 1) NOT GLOB '*[^A-Za-z0-9._~-]*'"
     )
 }
 
@@ -205,6 +234,24 @@ mod tests {
             assert_eq!(identity(&connection), Ok(Identity { application_id: APPLICATION_ID, format: 3 }));
             assert_eq!(text(&connection, "SELECT host FROM record"), "here", "from {from}");
             assert_eq!(text(&connection, "SELECT vm || event FROM events"), "web1STOP", "from {from}");
+        }
+    }
+
+    /// The views divide the names of VMs as the program does.
+    #[test]
+    fn view_has_the_host_and_the_name_of_a_vm() {
+        let connection = earlier();
+        let (long, longest) = ("h".repeat(254) + "/a", "h".repeat(253) + "/a");
+        let names =
+            ["web1", "node1/web1", "n~2/a/b", "a b/c", "/a", "a/", "~/a", "é/a", "a-b._/ü", &long, &longest];
+        for name in names {
+            connection.execute("UPDATE name SET name = ?1 WHERE id = 5", [name]).expect("is renamed");
+            let (host, vm) = qmp_wire::QualifiedName::divide(name);
+            let expected = format!("{} {vm}", host.unwrap_or("none"));
+            for view in ["events", "records"] {
+                let sql = format!("SELECT coalesce(host, 'none') || ' ' || vm FROM {view}");
+                assert_eq!(text(&connection, &sql), expected, "{view}");
+            }
         }
     }
 

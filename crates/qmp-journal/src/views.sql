@@ -3,10 +3,12 @@
 -- `certain_until` of a record without it: the time in its detail if a killed hub left the epoch open, or its receipt. A
 -- row of `gaps` goes from the last moment that is certain to the first that is certain again. If the clock was set back
 -- in between, the row spans all known moments of the gap: it never ends before it begins.
+--
+-- `host` is NULL for a VM of this host.
 
 CREATE VIEW records AS
 SELECT record.offset,
-       vm.name AS vm,
+       VM(vm.name) AS vm,
        record.epoch,
        record.seq,
        UTC(record.received) AS received,
@@ -14,7 +16,8 @@ SELECT record.offset,
        event.name AS event,
        UTC(record.event_time) AS event_time,
        record.data,
-       sent.name AS sent_name
+       sent.name AS sent_name,
+       HOST(vm.name) AS host
 FROM record
 JOIN name AS vm ON vm.id = record.vm
 JOIN name AS kind ON kind.id = record.kind
@@ -23,21 +26,22 @@ LEFT JOIN sent_name AS sent ON sent.offset = record.offset;
 
 CREATE VIEW events AS
 SELECT record.offset,
-       vm.name AS vm,
+       VM(vm.name) AS vm,
        record.epoch,
        record.seq,
        UTC(record.received) AS received,
        event.name AS event,
        UTC(record.event_time) AS event_time,
        record.data,
-       sent.name AS sent_name
+       sent.name AS sent_name,
+       HOST(vm.name) AS host
 FROM record
 JOIN name AS vm ON vm.id = record.vm
 JOIN name AS event ON event.id = record.event
 LEFT JOIN sent_name AS sent ON sent.offset = record.offset;
 
 CREATE VIEW epochs AS
-SELECT vm.name AS vm,
+SELECT VM(vm.name) AS vm,
        epoch.epoch,
        UTC(opened.received) AS opened,
        UTC(closed.received) AS closed,
@@ -56,7 +60,8 @@ SELECT vm.name AS vm,
            CASE WHEN json_valid(closed.data) THEN closed.data ->> 'certain_until' END,
            CASE WHEN json_valid(closed.data) AND closed.data ->> 'detail' LIKE '% nothing is certain since %Z'
                 THEN substr(closed.data ->> 'detail', -27) END,
-           UTC(closed.received)) AS certain_until
+           UTC(closed.received)) AS certain_until,
+       HOST(vm.name) AS host
 FROM epoch
 JOIN name AS vm ON vm.id = epoch.vm
 LEFT JOIN record AS opened ON opened.offset = epoch.opened
@@ -69,9 +74,10 @@ SELECT vm,
        reason,
        detail,
        epoch_before,
-       epoch_after
+       epoch_after,
+       host
 FROM (
-    SELECT vm.name AS vm,
+    SELECT VM(vm.name) AS vm,
            UTC(closed.received) AS closed,
            coalesce(
                CASE WHEN json_valid(closed.data) THEN closed.data ->> 'certain_until' END,
@@ -82,7 +88,8 @@ FROM (
            CASE WHEN json_valid(closed.data) THEN closed.data ->> 'reason' END AS reason,
            CASE WHEN json_valid(closed.data) THEN closed.data ->> 'detail' END AS detail,
            before.epoch AS epoch_before,
-           after.epoch AS epoch_after
+           after.epoch AS epoch_after,
+           HOST(vm.name) AS host
     FROM epoch AS before
     JOIN name AS vm ON vm.id = before.vm
     JOIN record AS closed ON closed.offset = before.closed
@@ -92,10 +99,11 @@ FROM (
 );
 
 CREATE VIEW vms AS
-SELECT vm.name AS vm,
+SELECT VM(vm.name) AS vm,
        latest.epoch,
        CASE WHEN latest.closed IS NULL THEN 'attached' ELSE 'detached' END AS state,
-       UTC(coalesce(closed.received, opened.received)) AS since
+       UTC(coalesce(closed.received, opened.received)) AS since,
+       HOST(vm.name) AS host
 FROM (SELECT vm, max(epoch) AS epoch FROM epoch GROUP BY vm) AS newest
 JOIN epoch AS latest ON latest.vm = newest.vm AND latest.epoch = newest.epoch
 JOIN name AS vm ON vm.id = latest.vm

@@ -256,35 +256,35 @@ fn views_show_records_events_epochs_gaps_and_vms() {
     let connection = Connection::open(&path).expect("opens");
     let show = |sql: &str| table(&connection, sql);
     insta::assert_snapshot!(show("SELECT * FROM records"), @r#"
-    offset|vm|epoch|seq|received|kind|event|event_time|data|sent_name
-    1|web1|1|0|1970-01-01T00:00:00.001000Z|attached|||{}|
-    2|web1|1|1|1970-01-01T00:00:00.001001Z|event|STOP|1970-01-01T00:00:00.000999Z||
-    3|web1|1|2|1970-01-01T00:00:00.001002Z|event|RESET||{"guest": true,  "reason":"guest-reset"}|
-    4|web1|1|3|1970-01-01T00:00:02.000000Z|finding|||{"finding":"sequel-missing","summary":"no STOP","causes":[[1,2]]}|
-    5|web1|1|4|1970-01-01T00:00:03.000000Z|detached|||{"reason":"peer closed","detail":"EOF","certain_until":"1970-01-01T00:00:02.500000Z"}|
-    6|web1|2|0|1970-01-01T00:00:09.000001Z|attached|||{}|
-    7|web1|2|1|1970-01-01T00:00:09.000002Z|event|STOP|||
-    8|db1|0|0|1969-12-31T23:59:59.999999Z|event|X|9223372036854775807.000001||
+    offset|vm|epoch|seq|received|kind|event|event_time|data|sent_name|host
+    1|web1|1|0|1970-01-01T00:00:00.001000Z|attached|||{}||
+    2|web1|1|1|1970-01-01T00:00:00.001001Z|event|STOP|1970-01-01T00:00:00.000999Z|||
+    3|web1|1|2|1970-01-01T00:00:00.001002Z|event|RESET||{"guest": true,  "reason":"guest-reset"}||
+    4|web1|1|3|1970-01-01T00:00:02.000000Z|finding|||{"finding":"sequel-missing","summary":"no STOP","causes":[[1,2]]}||
+    5|web1|1|4|1970-01-01T00:00:03.000000Z|detached|||{"reason":"peer closed","detail":"EOF","certain_until":"1970-01-01T00:00:02.500000Z"}||
+    6|web1|2|0|1970-01-01T00:00:09.000001Z|attached|||{}||
+    7|web1|2|1|1970-01-01T00:00:09.000002Z|event|STOP||||
+    8|db1|0|0|1969-12-31T23:59:59.999999Z|event|X|9223372036854775807.000001|||
     "#);
     insta::assert_snapshot!(show("SELECT * FROM events"), @r#"
-    offset|vm|epoch|seq|received|event|event_time|data|sent_name
-    2|web1|1|1|1970-01-01T00:00:00.001001Z|STOP|1970-01-01T00:00:00.000999Z||
-    3|web1|1|2|1970-01-01T00:00:00.001002Z|RESET||{"guest": true,  "reason":"guest-reset"}|
-    7|web1|2|1|1970-01-01T00:00:09.000002Z|STOP|||
-    8|db1|0|0|1969-12-31T23:59:59.999999Z|X|9223372036854775807.000001||
+    offset|vm|epoch|seq|received|event|event_time|data|sent_name|host
+    2|web1|1|1|1970-01-01T00:00:00.001001Z|STOP|1970-01-01T00:00:00.000999Z|||
+    3|web1|1|2|1970-01-01T00:00:00.001002Z|RESET||{"guest": true,  "reason":"guest-reset"}||
+    7|web1|2|1|1970-01-01T00:00:09.000002Z|STOP||||
+    8|db1|0|0|1969-12-31T23:59:59.999999Z|X|9223372036854775807.000001|||
     "#);
     insta::assert_snapshot!(show("SELECT * FROM epochs"), @r#"
-    vm|epoch|opened|closed|reason|detail|records|first_offset|last_offset|certain_until
-    web1|1|1970-01-01T00:00:00.001000Z|1970-01-01T00:00:03.000000Z|peer closed|EOF|5|1|5|1970-01-01T00:00:02.500000Z
-    web1|2|1970-01-01T00:00:09.000001Z||||2|6||
+    vm|epoch|opened|closed|reason|detail|records|first_offset|last_offset|certain_until|host
+    web1|1|1970-01-01T00:00:00.001000Z|1970-01-01T00:00:03.000000Z|peer closed|EOF|5|1|5|1970-01-01T00:00:02.500000Z|
+    web1|2|1970-01-01T00:00:09.000001Z||||2|6|||
     "#);
     insta::assert_snapshot!(show("SELECT * FROM gaps"), @r#"
-    vm|from|to|reason|detail|epoch_before|epoch_after
-    web1|1970-01-01T00:00:02.500000Z|1970-01-01T00:00:09.000001Z|peer closed|EOF|1|2
+    vm|from|to|reason|detail|epoch_before|epoch_after|host
+    web1|1970-01-01T00:00:02.500000Z|1970-01-01T00:00:09.000001Z|peer closed|EOF|1|2|
     "#);
     insta::assert_snapshot!(show("SELECT * FROM vms"), @r#"
-    vm|epoch|state|since
-    web1|2|attached|1970-01-01T00:00:09.000001Z
+    vm|epoch|state|since|host
+    web1|2|attached|1970-01-01T00:00:09.000001Z|
     "#);
     let checked: String =
         connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checks");

@@ -9,6 +9,7 @@
 
 mod json;
 mod timestamp;
+mod qualified_name;
 mod event_name;
 mod layout;
 mod frame_error;
@@ -31,6 +32,9 @@ pub use frame::{FRAME_MAX_BYTES, FrameReader, has_memory};
 pub use frame_error::FrameError;
 pub use json::NESTING_MAX;
 pub use message::{CommandError, Greeting, Message, RawEvent, Version};
-pub use record::{Body, Causes, DetachReason, Epoch, Offset, Record, RecordError, Seq, UnixMicros};
+pub use qualified_name::{HOST_NAME_MAX_BYTES, HostNameError, QualifiedName, check_host_name};
+pub use record::{
+    ADDED_SEQ_FIRST, Body, Causes, DetachReason, Epoch, Offset, Record, RecordError, Seq, UnixMicros,
+};
 pub use socket_options::{SocketOptions, SocketOptionsError};
 pub use timestamp::{Timestamp, TimestampError};

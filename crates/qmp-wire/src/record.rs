@@ -7,7 +7,7 @@ mod body;
 mod read;
 mod write;
 
-pub use body::{Body, Causes, Epoch, Offset, Record, Seq};
+pub use body::{ADDED_SEQ_FIRST, Body, Causes, Epoch, Offset, Record, Seq};
 pub use detach_reason::DetachReason;
 pub use error::RecordError;
 pub use instant::UnixMicros;

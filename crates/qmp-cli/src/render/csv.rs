@@ -1,13 +1,13 @@
 //! Records as comma-separated values (RFC 4180), for spreadsheets and data frames.
 
-use qmp_wire::{Body, Record};
+use qmp_wire::{Body, QualifiedName, Record};
 
 use super::{escape, json_text};
 use crate::time::write;
 
 /// The columns. A column that does not apply to a kind of record is empty.
 const COLUMNS: &str =
-    "offset,vm,epoch,seq,received,kind,event,timestamp,data,finding,summary,reason,detail,certain_until";
+    "offset,vm,epoch,seq,received,kind,event,timestamp,data,finding,summary,reason,detail,certain_until,host";
 
 pub(super) fn write_header(out: &mut Vec<u8>) {
     out.extend_from_slice(COLUMNS.as_bytes());
@@ -17,9 +17,11 @@ pub(super) fn write_header(out: &mut Vec<u8>) {
 /// Appends the line of `record`, with control characters escaped: a table may be printed on a terminal. Times are RFC 3339 in
 /// UTC; `data` is raw JSON on one line.
 pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
-    let mut row: [String; 14] = Default::default();
+    let mut row: [String; 15] = Default::default();
     row[0] = record.offset.map(|offset| offset.0.to_string()).unwrap_or_default();
-    row[1] = record.vm.to_string();
+    let (host, vm) = QualifiedName::divide(&record.vm);
+    row[1] = vm.into();
+    row[14] = host.unwrap_or_default().into();
     row[2] = record.epoch.0.to_string();
     row[3] = record.seq.0.to_string();
     row[4] = write::rfc3339(record.received);
@@ -100,20 +102,22 @@ mod tests {
     fn record_of_each_kind_is_written() {
         let mut out = Vec::new();
         write_header(&mut out);
-        for record in examples::records() {
+        let mut records = examples::records();
+        records[1].vm = "node1/web1".into();
+        for record in records {
             write_record(&record, &mut out);
         }
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r##"
-offset,vm,epoch,seq,received,kind,event,timestamp,data,finding,summary,reason,detail,certain_until
-41,web1,1,0,2026-01-02T03:04:05.678901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,,
-42,web1,1,1,2026-01-02T03:04:06.678901Z,event,STOP,2026-01-02T03:04:06.678901Z,,,,,,
-43,web1,1,2,2026-01-02T03:04:06.778901Z,event,BLOCK_IO_ERROR,2026-01-02T03:04:06.777901Z,"{""device"":"""",""reason"":""No space, \""left\""""}",,,,,
-44,web1,1,3,2026-01-02T03:04:07.278901Z,event,RTC_CHANGE,2026-01-02T03:04:06.277901Z,"{""offset"":-3600}",,,,,
-45,web1,1,4,2026-01-02T03:04:07.378901Z,finding,,,,sequel-missing,RESET did not follow WATCHDOG,,,
-46,web1,1,5,2026-01-02T03:04:07.478901Z,detached,,,,,,peer closed,,2026-01-02T03:04:07.478901Z
-47,web1,2,0,2026-01-02T03:04:09.578901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,,
-48,web1,2,1,2026-01-02T03:04:09.678901Z,event,__org.example_\u001b[2J_ODD,2026-01-02T03:04:09.678901Z,"{""a"":[1]}",,,,,
-49,web1,3,0,2026-01-02T03:04:14.678901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,,
+offset,vm,epoch,seq,received,kind,event,timestamp,data,finding,summary,reason,detail,certain_until,host
+41,web1,1,0,2026-01-02T03:04:05.678901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,,,
+42,web1,1,1,2026-01-02T03:04:06.678901Z,event,STOP,2026-01-02T03:04:06.678901Z,,,,,,,node1
+43,web1,1,2,2026-01-02T03:04:06.778901Z,event,BLOCK_IO_ERROR,2026-01-02T03:04:06.777901Z,"{""device"":"""",""reason"":""No space, \""left\""""}",,,,,,
+44,web1,1,3,2026-01-02T03:04:07.278901Z,event,RTC_CHANGE,2026-01-02T03:04:06.277901Z,"{""offset"":-3600}",,,,,,
+45,web1,1,4,2026-01-02T03:04:07.378901Z,finding,,,,sequel-missing,RESET did not follow WATCHDOG,,,,
+46,web1,1,5,2026-01-02T03:04:07.478901Z,detached,,,,,,peer closed,,2026-01-02T03:04:07.478901Z,
+47,web1,2,0,2026-01-02T03:04:09.578901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,,,
+48,web1,2,1,2026-01-02T03:04:09.678901Z,event,__org.example_\u001b[2J_ODD,2026-01-02T03:04:09.678901Z,"{""a"":[1]}",,,,,,
+49,web1,3,0,2026-01-02T03:04:14.678901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,,,
 "##);
     }
 }

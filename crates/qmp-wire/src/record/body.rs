@@ -19,12 +19,25 @@ pub struct Epoch(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
+/// The first number of the records that a hub adds to those of a VM of another host: this one and the record's offset, so that
+/// no two are the same. The VM's own hub would take 140 years at a million records a second to get here, and a browser holds
+/// the sum exactly.
+pub const ADDED_SEQ_FIRST: u64 = 1 << 52;
+
+impl Seq {
+    /// Whether a hub added the record to those of a VM of another host: it is not in the sequence of the others.
+    #[must_use]
+    pub const fn is_added(self) -> bool {
+        self.0 >= ADDED_SEQ_FIRST
+    }
+}
+
 /// One record. Its identity is (vm, epoch, seq), the same in every copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// `None` if the record is in no journal (`qmp tail` straight from a socket).
     pub offset: Option<Offset>,
-    /// The VM's name.
+    /// The name by which the journal keys the VM; a [`QualifiedName`](crate::QualifiedName) for a VM of another host.
     pub vm: Cow<'a, str>,
     /// Span of certainty.
     pub epoch: Epoch,

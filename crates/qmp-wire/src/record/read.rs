@@ -9,12 +9,15 @@ use super::body::{Body, Epoch, Offset, Record, Seq};
 use super::detach_reason::DetachReason;
 use super::error::RecordError;
 use crate::event_name::EventName;
+use crate::qualified_name::QualifiedName;
 use crate::timestamp::Timestamp;
 
 /// The line of any kind; unknown members are ignored.
 #[derive(Deserialize)]
 struct Line<'a> {
     offset: Option<u64>,
+    #[serde(borrow)]
+    host: Option<Cow<'a, str>>,
     #[serde(borrow)]
     vm: Cow<'a, str>,
     epoch: u32,
@@ -63,7 +66,7 @@ impl Record<'_> {
         let line: Line<'_> = serde_json::from_str(line).map_err(|error| invalid(&error.to_string()))?;
         Ok(Record {
             offset: line.offset.map(Offset),
-            vm: Cow::Owned(line.vm.clone().into_owned()),
+            vm: Cow::Owned(line.vm()?),
             epoch: Epoch(line.epoch),
             seq: Seq(line.seq),
             received: line.received.parse()?,
@@ -73,6 +76,13 @@ impl Record<'_> {
 }
 
 impl Line<'_> {
+    /// The name by which a journal keys the VM.
+    fn vm(&self) -> Result<String, RecordError> {
+        let Some(host) = self.host.as_deref() else { return Ok(self.vm.clone().into_owned()) };
+        let refused = || invalid(&format!("`host` {host:?} and `vm` {:?} do not name a VM", self.vm));
+        QualifiedName::join(host, &self.vm).ok_or_else(refused)
+    }
+
     fn body(self) -> Result<Body<'static>, RecordError> {
         match self.kind.as_ref() {
             "attached" => {

@@ -5,6 +5,7 @@ use memchr::memchr2;
 use super::body::{Body, Causes, Record};
 use super::instant::UnixMicros;
 use crate::json::write_string;
+use crate::qualified_name::QualifiedName;
 use crate::timestamp::Timestamp;
 
 /// Reserved space for keys, numbers and times of a usual record, in bytes; a longer record costs one more
@@ -14,8 +15,8 @@ const FRAME_BYTES: usize = 256;
 impl Record<'_> {
     /// Appends the record as one line of JSON, without a line end.
     ///
-    /// The keys come in this order: `offset` (if it has one), `vm`, `epoch`, `seq`, `received`, `kind`, and
-    /// those of its kind. Line breaks between the tokens of raw JSON (a monitor with `pretty=on` sends them)
+    /// The keys come in this order: `offset` (if it has one), `host` (of a VM of another host), `vm`, `epoch`, `seq`,
+    /// `received`, `kind`, and those of its kind. Line breaks between the tokens of raw JSON (a monitor with `pretty=on` sends them)
     /// are left out: a record is always one line.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.reserve(FRAME_BYTES + self.vm.len() + self.body.text_bytes());
@@ -24,8 +25,12 @@ impl Record<'_> {
             number(out, b"\"offset\":", offset.0);
             out.push(b',');
         }
-        out.extend_from_slice(b"\"vm\":");
-        write_string(out, &self.vm);
+        let (host, vm) = QualifiedName::divide(&self.vm);
+        if let Some(host) = host {
+            text(out, b"\"host\":", host);
+            out.push(b',');
+        }
+        text(out, b"\"vm\":", vm);
         number(out, b",\"epoch\":", u64::from(self.epoch.0));
         number(out, b",\"seq\":", self.seq.0);
         received(out, self.received);

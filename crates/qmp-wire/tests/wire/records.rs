@@ -52,6 +52,16 @@ fn record_has_its_json_line() {
 }
 
 #[test]
+fn record_of_other_host_has_the_host_before_the_vm() {
+    let stop = Record { vm: "node1~2/web1".into(), ..record(Some(41), event("STOP", None, None)) };
+    insta::assert_snapshot!(written(&stop), @r#"{"offset":41,"host":"node1~2","vm":"web1","epoch":2,"seq":7,"received":"2026-01-02T03:04:05.678901Z","kind":"event","event":"STOP"}"#);
+    assert_eq!(Record::from_json(&written(&stop)), Ok(stop));
+    let odd = Record { vm: "a b/web1".into(), ..record(None, event("STOP", None, None)) };
+    assert!(written(&odd).starts_with(r#"{"vm":"a b/web1","#), "not the name of a host");
+    assert_eq!(Record::from_json(&written(&odd)), Ok(odd));
+}
+
+#[test]
 fn pretty_data_becomes_one_line() {
     let pretty = event("X", None, Some("{\r\n    \"a\": [\r\n    ],\n\"b\": \"\\n\"\r\n}"));
     let line = written(&record(None, pretty));
@@ -97,6 +107,11 @@ fn line_without_record_is_refused() {
             line(r#","kind":"event","event":"X","timestamp":{"seconds":1,"microseconds":-7}"#),
             "microseconds -7 are not in 0..1000000",
         ),
+        (
+            "no name of a host",
+            line(r#","host":"a b","kind":"event","event":"X""#),
+            r#"`host` "a b" and `vm` "a" do not name a VM"#,
+        ),
         ("no vm", line(r#","kind":"event","event":"X""#).replace("vm", "mv"), "missing field `vm`"),
     ];
     for (name, line, expected) in cases {
@@ -135,6 +150,10 @@ fn raw() -> impl Strategy<Value = String> {
         ][..],
     )
     .prop_map(str::to_owned)
+}
+
+fn vm() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), "[a-z0-9~. -]{0,6}/[a-z0-9/. -]{0,6}"]
 }
 
 fn name() -> impl Strategy<Value = EventName<'static>> {
@@ -181,7 +200,7 @@ proptest! {
     /// Writing and parsing does not change a record, and its text is one line of JSON.
     #[test]
     fn record_survives_its_line(
-        offset in prop::option::of(any::<u64>()), vm: String, epoch: u32, seq: u64, received: i64, body in body(),
+        offset in prop::option::of(any::<u64>()), vm in vm(), epoch: u32, seq: u64, received: i64, body in body(),
     ) {
         let record = Record {
             offset: offset.map(Offset),
