@@ -215,6 +215,14 @@ pub enum JournalError {
     Ended(#[from] JournalEnded),
 }
 
+/// The queue is full, because the disk does not keep up. The batch was not accepted.
+///
+/// Drafts that the caller cannot keep are lost to the journal; close the span that may have lost some with the reason
+/// `overrun`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal's queue is full: the disk does not keep up")]
+pub struct Overrun;
+
 /// The journal was closed, or its writer ended: no record will be appended any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is closed")]

@@ -1,15 +1,15 @@
 //! Finding single records: by offset, by identity, and the neighbours of a record.
 
-use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
+use qmp_wire::{Epoch, Offset, QualifiedName, Record, Seq, UnixMicros};
 use rusqlite::OptionalExtension as _;
 
 use super::columns::{number, unsigned};
 use super::digest::Digest;
 use super::error::JournalError;
+use super::find_foreign::{find_foreign, posting, segments_from};
 use super::passing::record_at;
 use super::read::{ReadConnection, ReadFile};
 use super::rows::Stretch;
-use super::segment;
 
 /// An epoch of a VM, as offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +102,9 @@ pub(super) fn find(
     (epoch, seq): (Epoch, Seq),
     head: u64,
 ) -> Result<Option<Record<'static>>, JournalError> {
+    if QualifiedName::parse(vm).is_some() {
+        return find_foreign(connection, vm, (epoch, seq), head);
+    }
     let Some((id, opened)) = opened(connection, vm, epoch)? else { return Ok(None) };
     let from = opened.max(connection.first()?);
     // The number of the first record that is left; it is not 0 where retention has removed the beginning.
@@ -149,25 +152,5 @@ fn opened(connection: &ReadConnection, vm: &str, epoch: Epoch) -> Result<Option<
             .optional()?;
         // Records of a VM that never was attached have the epoch 0, which has no row.
         Ok(opened.or((epoch.0 == 0).then_some(1)).map(|opened| (id, opened)))
-    })
-}
-
-fn segments_from(connection: &ReadConnection, from: u64) -> Result<Vec<(u64, u64)>, JournalError> {
-    connection.sql(|connection| {
-        let sql = "SELECT first, last FROM segment WHERE last >= ?1 ORDER BY last";
-        let mut select = connection.prepare_cached(sql)?;
-        let rows =
-            select.query_map([number(from)], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))?;
-        rows.collect()
-    })
-}
-
-fn posting(connection: &ReadConnection, first: u64, last: u64, id: u32) -> Result<Vec<u64>, JournalError> {
-    connection.sql(|connection| {
-        let sql = "SELECT offsets FROM posting WHERE segment = ?1 AND name = ?2";
-        let found = connection.prepare_cached(sql)?.query_row((number(last), id), |row| {
-            Ok(row.get_ref(0)?.as_blob().ok().and_then(|bytes| segment::offsets(first, bytes)))
-        });
-        Ok(found.optional()?.flatten().unwrap_or_default())
     })
 }

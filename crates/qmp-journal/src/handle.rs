@@ -10,6 +10,7 @@ use qmp_wire::Offset;
 use tokio::sync::watch;
 
 use super::error::{JournalEnded, JournalError};
+use super::feed::{Feed, StreamPosition};
 use super::figures::Gauge;
 use super::health::Health;
 use super::options::JournalOptions;
@@ -43,7 +44,8 @@ type WriterThread = JoinHandle<Result<(), JournalError>>;
 impl Journal {
     /// Opens `path` for writing, creates the file if it is missing, and starts the writer's thread.
     ///
-    /// Epochs that a hub left open are closed with the reason `hub stopped` and the last moment that is certain.
+    /// Epochs that a hub left open are closed with the reason `hub stopped` and the last moment that is certain, but not
+    /// those of VMs of other hosts.
     ///
     /// # Errors
     ///
@@ -89,6 +91,24 @@ impl Journal {
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.reader.clone()
+    }
+
+    /// The committed positions of foreign journals, by host and name.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read.
+    pub fn feeds(&self) -> Result<Vec<Feed>, JournalError> {
+        self.reader.feeds()
+    }
+
+    /// The committed positions of streams, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read.
+    pub fn stream_positions(&self) -> Result<Vec<StreamPosition>, JournalError> {
+        self.reader.stream_positions()
     }
 
     /// The last committed offset: a crash cannot take it back.

@@ -5,6 +5,8 @@ use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
 use super::body::RecordKind;
 use super::digest::Digest;
 use super::error::JournalError;
+use super::feed::{Feed, StreamPosition};
+use super::feeds;
 use super::find::{self, EpochSpan};
 use super::names::Role;
 use super::passing::record_at;
@@ -63,6 +65,24 @@ impl Reader {
                 Ok(names)
             })
         })
+    }
+
+    /// The positions of foreign journals, by host and name.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read.
+    pub fn feeds(&self) -> Result<Vec<Feed>, JournalError> {
+        self.file.with(|connection| connection.sql(feeds::read))
+    }
+
+    /// The positions of streams, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read.
+    pub fn stream_positions(&self) -> Result<Vec<StreamPosition>, JournalError> {
+        self.file.with(|connection| connection.sql(feeds::read_streams))
     }
 
     /// The last offset in a sealed segment.

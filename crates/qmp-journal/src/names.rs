@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use qmp_wire::QualifiedName;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::damage::is_damage;
@@ -74,6 +75,22 @@ impl Names {
         drop(rows);
         drop(statement);
         Ok(names)
+    }
+
+    /// The names of VMs of other hosts in the file, by id.
+    pub(super) fn foreign(connection: &Connection) -> rusqlite::Result<HashMap<u32, Box<str>>> {
+        let sql = "SELECT id, name FROM name WHERE role = 'vm' AND instr(name, '/') > 0";
+        let mut select = connection.prepare(sql)?;
+        let mut rows = select.query([])?;
+        let mut foreign = HashMap::new();
+        while let Some(row) = rows.next()? {
+            // A name that cannot be read counts as one without records.
+            let Ok(name) = row.get_ref(1)?.as_str() else { continue };
+            if QualifiedName::parse(name).is_some() {
+                foreign.insert(row.get(0)?, name.into());
+            }
+        }
+        Ok(foreign)
     }
 
     /// The number of names that cannot be read.

@@ -4,15 +4,19 @@
 //! the VM's latest epoch, open or not (a finding may come late), which is 0 for a VM that never was attached. If an
 //! epoch is opened while another one is open, the open one is closed first: a reader can rely on every span of
 //! certainty having an end.
+//!
+//! A foreign record, of a VM of another host, keeps its epoch and number, and no epoch of such a VM is closed here. This
+//! hub's own records of such a VM are of its latest epoch, and their numbers follow from their offsets.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
+use qmp_wire::{ADDED_SEQ_FIRST, Body, DetachReason, QualifiedName, Seq, Timestamp, UnixMicros};
 
 use super::batch::Item;
 use super::body::{self, RecordKind};
 use super::checksum::Content;
+use super::feed::Positions;
 use super::limits::{NUMBERS_MAX, SEGMENT_MAX_BYTES};
 use super::segment::{IndexedRecord, OpenSegment, SealedSegment};
 use super::summary::Summary;
@@ -23,9 +27,11 @@ use super::unreadable::UnreadableRecords;
 pub(super) struct Numbering {
     head: u64,
     vms: HashMap<u32, VmNumbers>,
+    /// VMs of other hosts.
+    foreign: HashSet<u32>,
     segment: OpenSegment,
     segment_records: u64,
-    /// The highest epoch of all VMs. A lost record of an unknown VM may have had it: see [`Numbering::pass_over`].
+    /// The highest epoch of all VMs of this host. A lost record of an unknown VM may have had it: see [`Numbering::pass_over`].
     max_epoch: u32,
     /// The lowest number of the next epoch of any VM, less one.
     epoch_floor: u32,
@@ -49,6 +55,8 @@ pub(super) struct VmNumbers {
     pub(super) received: Option<i64>,
     /// Whether the epoch is open.
     pub(super) open: bool,
+    /// Whether the VM is of another host.
+    pub(super) is_foreign: bool,
 }
 
 /// The ids of an item's names.
@@ -86,16 +94,25 @@ pub(super) struct Plan<'a> {
     pub(super) vms: HashMap<u32, VmNumbers>,
     /// Offsets of records that no draft asked for: the ends of epochs that were open when another one opened.
     pub(super) implicit: Vec<u64>,
+    /// Positions that include the records.
+    pub(super) positions: Vec<&'a Positions>,
 }
 
 impl Numbering {
     /// Restores the state of the last seal; [`Self::observe`] adds the records after it.
-    pub(super) fn restore(head: u64, vms: HashMap<u32, VmNumbers>, segment_records: u64) -> Self {
-        let max_epoch = vms.values().map(|state| state.epoch).max().unwrap_or(0);
+    pub(super) fn restore(
+        head: u64,
+        vms: HashMap<u32, VmNumbers>,
+        foreign: HashSet<u32>,
+        segment_records: u64,
+    ) -> Self {
+        let own = vms.values().filter(|state| !state.is_foreign);
+        let max_epoch = own.map(|state| state.epoch).max().unwrap_or(0);
         let (segment, touched) = (OpenSegment::default(), BTreeSet::new());
         Self {
             head,
             vms,
+            foreign,
             segment,
             segment_records,
             max_epoch,
@@ -109,15 +126,11 @@ impl Numbering {
     /// Adds a record that is in the file, the next after the head.
     pub(super) fn observe(&mut self, record: IndexedRecord, epoch: u32, seq: u64) {
         self.head = record.offset;
-        self.max_epoch = self.max_epoch.max(epoch);
-        let state = self.vms.entry(record.vm).or_default();
-        let open = match record.kind {
-            RecordKind::Attached => true,
-            RecordKind::Detached => false,
-            RecordKind::Event | RecordKind::Finding => state.open,
-        };
-        let received = Some(record.received);
-        *state = VmNumbers { last: record.offset, epoch, seq, received, open };
+        let state = self.vms.entry(record.vm).or_insert_with(|| VmNumbers::new(&self.foreign, record.vm));
+        state.observe(&record, epoch, seq);
+        if !state.is_foreign {
+            self.max_epoch = self.max_epoch.max(epoch);
+        }
         self.segment.add(record);
         self.touched.insert(record.vm);
     }
@@ -125,10 +138,12 @@ impl Numbering {
     /// Adds a record as [`observe`](Self::observe) does, and returns how many records of its VM are missing before it.
     ///
     /// Only those that the numbers prove: a hub that starts after damage may leave numbers out, but closes each open
-    /// epoch before. So an event of an open epoch was numbered by the hub that opened the epoch, without a hole.
+    /// epoch before. So an event of an open epoch was numbered by the hub that opened the epoch, without a hole. Foreign
+    /// records may have holes, and prove nothing.
     pub(super) fn observe_restored(&mut self, record: IndexedRecord, epoch: u32, seq: u64) -> u64 {
         let state = self.vms.get(&record.vm).copied().unwrap_or_default();
-        let is_numbered_with = record.kind == RecordKind::Event && epoch > 0;
+        let is_foreign = self.foreign.contains(&record.vm);
+        let is_numbered_with = record.kind == RecordKind::Event && epoch > 0 && !is_foreign;
         self.observe(record, epoch, seq);
         match (is_numbered_with, epoch == state.epoch) {
             (true, true) if state.open => seq.saturating_sub(state.seq.saturating_add(1)),
@@ -140,6 +155,9 @@ impl Numbering {
     /// Adds the identity of an unreadable record, if it is the next one of its VM: damage leaves another one hardly ever.
     /// Returns whether it is.
     pub(super) fn observe_identity(&mut self, offset: u64, vm: u32, epoch: u32, seq: u64) -> bool {
+        if self.foreign.contains(&vm) {
+            return false;
+        }
         let known = self.vms.get(&vm).copied();
         let state = known.unwrap_or(VmNumbers { last: offset, ..VmNumbers::default() });
         let opens = (Some(epoch), seq) == (state.epoch.checked_add(1), 0);
@@ -154,10 +172,13 @@ impl Numbering {
 
     /// Adds an epoch of a file with unreadable records, as the file lists it.
     pub(super) fn observe_epoch(&mut self, vm: u32, epoch: u32, opened: u64, open: bool) {
-        self.max_epoch = self.max_epoch.max(epoch);
-        let state = self.vms.entry(vm).or_default();
+        let state = self.vms.entry(vm).or_insert_with(|| VmNumbers::new(&self.foreign, vm));
+        if !state.is_foreign {
+            self.max_epoch = self.max_epoch.max(epoch);
+        }
         if epoch > state.epoch {
-            *state = VmNumbers { last: state.last.max(opened), epoch, seq: 0, received: None, open };
+            let last = state.last.max(opened);
+            *state = VmNumbers { last, epoch, seq: 0, received: None, open, ..*state };
             self.touched.insert(vm);
         } else if epoch == state.epoch {
             state.open |= open;
@@ -166,7 +187,7 @@ impl Numbering {
 
     /// Skips the numbers that unreadable records may have had.
     pub(super) fn skip_unreadable(&mut self, unreadable: &UnreadableRecords) {
-        for (vm, state) in &mut self.vms {
+        for (vm, state) in self.vms.iter_mut().filter(|(_, state)| !state.is_foreign) {
             let records = unreadable.possible_after(state.last);
             if records > 0 {
                 state.seq = state.seq.saturating_add(records);
@@ -179,31 +200,42 @@ impl Numbering {
 
     /// Skips the numbers that records may have had which an earlier hub found to be lost.
     pub(super) fn skip_lost(&mut self, lost: &UnreadableRecords) {
-        for state in self.vms.values_mut() {
+        for state in self.vms.values_mut().filter(|state| !state.is_foreign) {
             state.seq = state.seq.saturating_add(lost.possible_after(state.last));
         }
     }
 
     /// Assigns numbers to `item` as the next record of `plan`.
     pub(super) fn assign<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
-        let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
-        if item.kind == RecordKind::Attached && state.open {
+        let state = self.vms.get(&ids.vm).copied();
+        if state.is_none() && QualifiedName::parse(item.vm).is_some() {
+            self.foreign.insert(ids.vm);
+        }
+        let state = state.unwrap_or_default();
+        if item.kind == RecordKind::Attached && state.open && !state.is_foreign {
             self.assign_next(unclosed(&item, state.received), Ids { vm: ids.vm, event: None }, plan);
             plan.implicit.push(self.head);
         }
         self.assign_next(item, ids, plan);
     }
 
-    fn assign_next<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
-        let (epoch, seq) = match (item.kind, self.vms.get(&ids.vm)) {
+    /// The epoch and number of the next record of a VM, which gets `offset`.
+    fn next_numbers(&self, kind: RecordKind, vm: u32, offset: u64) -> (u32, u64) {
+        match (kind, self.vms.get(&vm)) {
+            (_, Some(state)) if state.is_foreign => (state.epoch, ADDED_SEQ_FIRST + offset),
+            (_, None) if self.foreign.contains(&vm) => (0, ADDED_SEQ_FIRST + offset),
             (RecordKind::Attached, Some(state)) => (state.epoch.max(self.epoch_floor).saturating_add(1), 0),
             (RecordKind::Attached, None) => {
                 (self.epoch_floor.max(self.new_vm_epoch_floor).saturating_add(1), 0)
             }
             (_, Some(state)) => (state.epoch, state.seq.saturating_add(1)),
             (_, None) => (0, self.seq_floor),
-        };
+        }
+    }
+
+    fn assign_next<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
         let offset = self.head + 1;
+        let (epoch, seq) = item.identity.unwrap_or_else(|| self.next_numbers(item.kind, ids.vm, offset));
         let received = item.received.0;
         let Item { kind, timestamp, sent_name, data, .. } = item;
         let bytes = data.as_ref().map_or(0, |data| data.len()) + sent_name.map_or(0, str::len);
@@ -253,14 +285,15 @@ impl Numbering {
     pub(super) fn pass_over(&mut self, head: u64, epoch: u32) {
         let records = head.saturating_sub(self.head);
         self.seq_floor = self.seq_floor.saturating_add(records);
-        self.vms.values_mut().for_each(|state| state.seq = state.seq.saturating_add(records));
+        let own = self.vms.values_mut().filter(|state| !state.is_foreign);
+        own.for_each(|state| state.seq = state.seq.saturating_add(records));
         self.begin_after(head, epoch);
     }
 
     /// Assigns no identity twice if names cannot be read: a VM with such a name counts as one without a record.
     pub(super) fn pass_over_unnamed(&mut self) {
         self.new_vm_epoch_floor = self.max_epoch;
-        let never_attached = self.vms.values().filter(|state| state.epoch == 0);
+        let never_attached = self.vms.values().filter(|state| state.epoch == 0 && !state.is_foreign);
         let floor = never_attached.map(|state| state.seq.saturating_add(1)).max().unwrap_or(0);
         self.seq_floor = self.seq_floor.max(floor);
     }
@@ -282,7 +315,13 @@ impl Numbering {
         numbers.filter(|(_, number, _)| *number >= NUMBERS_MAX).map(|(name, _, shown)| (name, shown)).next()
     }
 
-    /// The highest number of an epoch, of all VMs.
+    /// The numbers of a VM of another host; `None` if it may have no record of its host.
+    pub(super) fn foreign_numbers(&self, vm: u32) -> Option<(u32, u64)> {
+        let numbers = self.vms.get(&vm).map(|state| (state.epoch, state.seq));
+        numbers.filter(|numbers| *numbers > (0, 0))
+    }
+
+    /// The highest number of an epoch, of all VMs of this host.
     pub(super) fn max_epoch(&self) -> u32 {
         self.max_epoch
     }
@@ -292,12 +331,33 @@ impl Numbering {
         self.head
     }
 
-    /// VMs whose epoch is open, with their state.
+    /// VMs of this host whose epoch is open, with their state.
     pub(super) fn open_epochs(&self) -> Vec<(u32, VmNumbers)> {
-        let mut open: Vec<_> =
-            self.vms.iter().filter(|(_, state)| state.open).map(|(vm, state)| (*vm, *state)).collect();
+        let is_open = |(_, state): &(&u32, &VmNumbers)| state.open && !state.is_foreign;
+        let mut open: Vec<_> = self.vms.iter().filter(is_open).map(|(vm, state)| (*vm, *state)).collect();
         open.sort_unstable_by_key(|(vm, _)| *vm);
         open
+    }
+}
+
+impl VmNumbers {
+    /// A VM without a record.
+    fn new(foreign: &HashSet<u32>, vm: u32) -> Self {
+        Self { is_foreign: foreign.contains(&vm), ..Self::default() }
+    }
+
+    /// Adds the VM's next record.
+    fn observe(&mut self, record: &IndexedRecord, epoch: u32, seq: u64) {
+        (self.last, self.received) = (record.offset, Some(record.received));
+        if self.is_foreign && Seq(seq).is_added() {
+            return;
+        }
+        (self.epoch, self.seq) = (epoch, seq);
+        match record.kind {
+            RecordKind::Attached => self.open = true,
+            RecordKind::Detached => self.open = false,
+            RecordKind::Event | RecordKind::Finding => {}
+        }
     }
 }
 
@@ -321,6 +381,7 @@ pub(super) fn detached<'a>(
     body::write_data(&Body::Detached { reason, detail, certain_until: Some(certain_until) }, &mut data);
     Item {
         vm,
+        identity: None,
         kind: RecordKind::Detached,
         received,
         event: None,

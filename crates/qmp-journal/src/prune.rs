@@ -114,9 +114,17 @@ fn remove_unsynced(
     let segments = "DELETE FROM segment WHERE last BETWEEN ?1 AND ?2";
     if transaction.prepare_cached(segments)?.execute([first, upto])? > 0 {
         checkpoints::limit(&transaction)?;
+        remove_unclosed_epochs(&transaction, upto)?;
     }
     transaction.commit()?;
     Ok(rare)
+}
+
+/// Removes epochs of VMs of other hosts that were never closed, and are over because a later one opened up to `upto`.
+fn remove_unclosed_epochs(transaction: &Transaction<'_>, upto: i64) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM epoch WHERE closed IS NULL AND epoch < \
+               (SELECT max(epoch) FROM epoch AS later WHERE later.vm = epoch.vm AND later.opened <= ?1)";
+    transaction.prepare_cached(sql)?.execute([upto]).map(drop)
 }
 
 /// Removes those of these names that no sealed segment has any more, and retains only them in `names`. The last id

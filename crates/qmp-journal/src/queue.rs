@@ -3,27 +3,21 @@
 //! An appender never waits: the queue accepts the batch or returns an error. Bytes are counted until the commit, so
 //! that a disk that refuses writes cannot make the queue grow by emptying it into the writer.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use qmp_host::clock::Clock;
 use qmp_host::lock;
-use qmp_wire::{Offset, UnixMicros};
+use qmp_wire::{Epoch, Offset, Seq, UnixMicros};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::batch::Batch;
 use super::commit_offsets::{CommitOffset, CommitOffsets, Ticket};
-use super::error::JournalEnded;
+use super::error::{JournalEnded, Overrun};
+use super::foreign::{ForeignBatch, ForeignError, ForeignNumbers};
 use super::retention::Retention;
-
-/// The queue is full, because the disk does not keep up. The batch was not accepted.
-///
-/// Drafts that the caller cannot keep are lost to the journal; close the span that may have lost some with the reason
-/// `overrun`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the journal's queue is full: the disk does not keep up")]
-pub struct Overrun;
 
 /// Appends drafts to the journal. Cheap to clone, one for each task.
 #[derive(Clone, Debug)]
@@ -66,6 +60,8 @@ struct QueueState {
     /// Wakes the writer although nothing was appended.
     nudged: bool,
     offsets: CommitOffsets,
+    /// Of foreign records that were appended.
+    foreign: ForeignNumbers,
 }
 
 /// The result of [`Queue::take`].
@@ -98,22 +94,42 @@ impl Appender {
     ///
     /// [`Overrun`] if the queue is full (or the journal closed); `batch` is unchanged.
     pub fn append(&self, batch: &mut Batch) -> Result<Ticket, Overrun> {
-        let mut state = self.queue.lock();
-        let used_bytes = state.batch.bytes() + state.in_commit_bytes;
-        let fits = used_bytes == 0 || used_bytes.saturating_add(batch.bytes()) <= self.queue.max_bytes;
-        if state.closing || !fits {
-            return Err(Overrun);
-        }
-        state.appended += batch.len() as u64;
-        // The writer waits only for a queue that is empty.
-        let was_empty = state.batch.has_nothing();
-        state.batch.take_from(batch);
-        let ticket = Ticket::new(state.appended);
-        drop(state);
-        if was_empty {
-            self.queue.work.notify_one();
-        }
+        self.queue.append(batch, |_| Ok(()))
+    }
+
+    /// Appends all foreign records of `batch`, which is empty afterwards. Never blocks on the disk.
+    ///
+    /// Its records and positions are committed in one transaction. No ticket waits for positions without records.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignError::Repeated`] if a record is not after the last one of its VM that was appended or is in the journal,
+    /// and [`ForeignError::Overrun`]; `batch` is unchanged.
+    pub fn append_foreign(&self, batch: &mut ForeignBatch) -> Result<Ticket, ForeignError> {
+        let (drafts, vms) = batch.parts();
+        let ticket = self.queue.append(drafts, |foreign| foreign.advance(vms))?;
+        batch.clear();
         Ok(ticket)
+    }
+
+    /// As [`append_foreign`](Self::append_foreign), but waits for room.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignError::Repeated`], and [`ForeignError::Ended`] if the journal was closed.
+    pub async fn append_foreign_when_room(&self, batch: &mut ForeignBatch) -> Result<Ticket, ForeignError> {
+        loop {
+            match self.append_foreign(batch) {
+                Err(ForeignError::Overrun(Overrun)) => self.room().await?,
+                appended => return appended,
+            }
+        }
+    }
+
+    /// The numbers of the last record of a VM of another host that was appended or is in the journal.
+    #[must_use]
+    pub fn last_foreign(&self, vm: &str) -> Option<(Epoch, Seq)> {
+        self.queue.lock().foreign.last(vm)
     }
 
     /// Waits until everything up to `ticket` is committed, and returns a head that includes it.
@@ -180,6 +196,36 @@ impl Queue {
             progress: watch::Sender::new(progress),
             max_bytes,
         }
+    }
+
+    /// Sets the last numbers of each VM of other hosts in the journal.
+    pub(super) fn set_foreign(&self, last: HashMap<Box<str>, (Epoch, Seq)>) {
+        self.lock().foreign = ForeignNumbers::new(last);
+    }
+
+    /// Appends all drafts of `batch` if it fits and `check` has no error.
+    fn append<E: From<Overrun>>(
+        &self,
+        batch: &mut Batch,
+        check: impl FnOnce(&mut ForeignNumbers) -> Result<(), E>,
+    ) -> Result<Ticket, E> {
+        let mut state = self.lock();
+        let used_bytes = state.batch.bytes() + state.in_commit_bytes;
+        let fits = used_bytes == 0 || used_bytes.saturating_add(batch.bytes()) <= self.max_bytes;
+        if state.closing || !fits {
+            return Err(Overrun.into());
+        }
+        check(&mut state.foreign)?;
+        state.appended += batch.len() as u64;
+        // The writer waits only for a queue that is empty.
+        let was_empty = state.batch.has_nothing();
+        state.batch.take_from(batch);
+        let ticket = Ticket::new(state.appended);
+        drop(state);
+        if was_empty {
+            self.work.notify_one();
+        }
+        Ok(ticket)
     }
 
     /// Moves all queued drafts into `batch`; an empty queue is waited for, at most for `timeout`. Only the writer calls it.

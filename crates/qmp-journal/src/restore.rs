@@ -1,7 +1,7 @@
 //! Restores the state of the writer from the file.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 
@@ -18,13 +18,21 @@ use super::unreadable::UnreadableRecords;
 /// Restores the numbering of the journal: from the last seal, and a scan of the records after it.
 ///
 /// If records cannot be read, the VMs that may have lost one skip its number; every other VM continues without a hole.
-pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite::Result<Numbering> {
+///
+/// `foreign` are the VMs of other hosts.
+pub(super) fn restore(
+    connection: &Connection,
+    foreign: HashSet<u32>,
+    segment_records: u64,
+) -> rusqlite::Result<Numbering> {
     let sealed: i64 = connection.query_row(SEALED, [], |row| row.get(0))?;
     let mut vms: HashMap<u32, VmNumbers> = connection
         .prepare("SELECT vm, last, epoch, seq FROM vm")?
         .query_map([], |row| {
             let (last, seq) = (unsigned(row.get(1)?), unsigned(row.get(3)?));
-            Ok((row.get(0)?, VmNumbers { last, epoch: row.get(2)?, seq, received: None, open: false }))
+            let (vm, epoch) = (row.get(0)?, row.get(2)?);
+            let is_foreign = foreign.contains(&vm);
+            Ok((vm, VmNumbers { last, epoch, seq, received: None, open: false, is_foreign }))
         })?
         .collect::<rusqlite::Result<_>>()?;
     // The scan finds the records that closed an epoch after the seal.
@@ -37,7 +45,7 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
             state.open = true;
         }
     }
-    let mut numbering = Numbering::restore(unsigned(sealed), vms, segment_records);
+    let mut numbering = Numbering::restore(unsigned(sealed), vms, foreign, segment_records);
     let unreadable = restore_unsealed(connection, unsigned(sealed), &mut numbering)?;
     if !unreadable.is_empty() {
         restore_epochs(connection, &mut numbering)?;

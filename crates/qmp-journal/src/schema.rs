@@ -8,7 +8,7 @@
 use qmp_wire::HOST_NAME_MAX_BYTES;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{bounds, checkpoints, sent_names};
+use super::{bounds, checkpoints, feeds, sent_names};
 
 /// Identifies an SQLite file as a journal: the bytes `QMPe`, in `PRAGMA application_id`.
 pub const APPLICATION_ID: i64 = 0x514d_5065;
@@ -86,6 +86,7 @@ pub(super) fn migrate(connection: &mut Connection, from: u32, steps: &[Migration
     }
     sent_names::create(&transaction)?;
     checkpoints::create(&transaction)?;
+    feeds::create(&transaction)?;
     bounds::create_kept(&transaction)?;
     make_views(&transaction)?;
     // The check comes first, so that opening a journal that has a name writes nothing.

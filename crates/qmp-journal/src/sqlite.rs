@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use qmp_wire::{Offset, UnixMicros};
+use qmp_wire::{Epoch, Offset, Seq, UnixMicros};
 use rusqlite::Connection;
 
 use super::bounds;
@@ -68,7 +68,9 @@ impl SqliteStorage {
     fn restore_sql(&self, options: &JournalOptions) -> rusqlite::Result<RestoredJournal> {
         let Self { path, connection, .. } = self;
         let names = Names::load(connection)?;
-        let mut numbering = restore::restore(connection, options.segment_records)?;
+        let foreign = Names::foreign(connection)?;
+        let mut numbering =
+            restore::restore(connection, foreign.keys().copied().collect(), options.segment_records)?;
         if names.unreadable() > 0 {
             tracing::error!(journal = %path.display(), names = names.unreadable(), "names cannot be read");
             numbering.pass_over_unnamed();
@@ -79,7 +81,22 @@ impl SqliteStorage {
         let first = bounds::first(connection)?;
         let first_received = store::received(connection, first)?.map(UnixMicros);
         let left_open = left_open(connection, &numbering)?;
-        Ok(RestoredJournal { identity, names, numbering, summary, first, first_received, left_open, lost })
+        let numbers = |(id, name)| {
+            let (epoch, seq) = numbering.foreign_numbers(id)?;
+            Some((name, (Epoch(epoch), Seq(seq))))
+        };
+        let foreign = foreign.into_iter().filter_map(numbers).collect();
+        Ok(RestoredJournal {
+            identity,
+            names,
+            numbering,
+            summary,
+            first,
+            first_received,
+            left_open,
+            lost,
+            foreign,
+        })
     }
 }
 

@@ -3,10 +3,10 @@
 //! The writer knows this trait only: in a hub it is a file of SQLite ([`SqliteStorage`](super::sqlite::SqliteStorage)), in
 //! a test also one that fails, is slow or ends at any commit. ADR 12 says why readers are not behind it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use qmp_wire::UnixMicros;
+use qmp_wire::{Epoch, Seq, UnixMicros};
 
 use super::checkpoint::Checkpoint;
 use super::error::{JournalError, storage_text};
@@ -34,7 +34,7 @@ pub(super) trait Storage {
     /// The id of a name that was committed.
     fn find_name(&self, role: Role, name: &str) -> Result<Option<u32>, StorageError>;
 
-    /// Commits new names, records and seals. Everything is durable when the future ends.
+    /// Commits new names, records, positions and seals. Everything is durable when the future ends.
     ///
     /// The writer repeats the call with the same arguments until it succeeds, also if an earlier one has committed them.
     async fn commit(&mut self, names: &[NewName], plan: &Plan<'_>) -> Result<(), StorageError>;
@@ -86,6 +86,8 @@ pub(super) struct RestoredJournal {
     pub(super) left_open: Vec<LeftOpenEpoch>,
     /// Records that were published and are missing.
     pub(super) lost: Option<PrunedRange>,
+    /// The last numbers of each VM of other hosts.
+    pub(super) foreign: HashMap<Box<str>, (Epoch, Seq)>,
 }
 
 /// An epoch that the last writer did not close.

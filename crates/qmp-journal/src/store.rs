@@ -1,10 +1,12 @@
 //! Writing the file, and the few reads that the writer needs while it writes.
 
+use qmp_wire::Seq;
 use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior};
 
 use super::body::RecordKind;
 use super::columns::{EventTime, number};
 use super::damage::is_damage;
+use super::feeds;
 use super::names::NewName;
 use super::numbering::{Plan, Row};
 use super::retention::PrunedRange;
@@ -30,6 +32,7 @@ pub(super) fn commit(
     write_records(&transaction, &plan.rows)?;
     sent_names::write(&transaction, &plan.rows)?;
     write_epochs(&transaction, &plan.rows)?;
+    feeds::write(&transaction, &plan.positions)?;
     if !plan.sealed.is_empty() {
         write_segments(&transaction, plan)?;
     }
@@ -78,7 +81,8 @@ fn bind(insert: &mut CachedStatement<'_>, row: &Row<'_>) -> rusqlite::Result<()>
 }
 
 fn write_epochs(connection: &Connection, rows: &[Row<'_>]) -> rusqlite::Result<()> {
-    for row in rows {
+    // Only its host opens and closes the epochs of a foreign VM.
+    for row in rows.iter().filter(|row| !Seq(row.seq).is_added()) {
         let sql = match row.kind {
             RecordKind::Attached => "INSERT INTO epoch (opened, vm, epoch) VALUES (?1, ?2, ?3)",
             RecordKind::Detached => {

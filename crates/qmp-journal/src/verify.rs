@@ -4,15 +4,16 @@
 //! other than those that are recorded; and the rows of epochs, segments, postings, counts, summaries and VMs must agree with the
 //! records.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use qmp_wire::Offset;
+use qmp_wire::{Offset, QualifiedName, Seq};
 use rusqlite::{Connection, Row};
 
 use super::body::RecordKind;
 use super::columns::{minute, number, unsigned};
 use super::error::{JournalError, storage_text};
+use super::feeds;
 use super::limits::VERIFY_FAULTS_MAX;
 use super::lock::PublishedHead;
 use super::passing::read_through;
@@ -21,6 +22,7 @@ use super::restore::{RESTORE_SQL, RestoredRecord, read_restored};
 use super::rows::{Direction, Stretch, lost_spans, walk, without};
 use super::segment::{IndexedRecord, OpenSegment, SealedSegment};
 use super::summary_check::SummaryCheck;
+use super::verify_numbers::{EpochRow, VmPosition, follows};
 
 /// The result of checking a whole journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,25 +70,11 @@ struct Check {
     report: VerifyReport,
     /// Offsets without a readable record: lost or damaged.
     holes: Vec<(u64, u64)>,
+    /// VMs of other hosts.
+    foreign: HashSet<u32>,
     vms: HashMap<u32, VmPosition>,
     epochs: BTreeMap<(u32, u32), EpochRow>,
     tally: BTreeMap<(i64, u32), u64>,
-}
-
-/// The last numbers of a VM.
-#[derive(Clone, Copy)]
-struct VmPosition {
-    epoch: u32,
-    seq: u64,
-    /// Its last record in a sealed segment.
-    sealed: Option<(u64, u32, u64)>,
-}
-
-struct EpochRow {
-    opened: u64,
-    closed: Option<u64>,
-    was_opened: bool,
-    was_closed: bool,
 }
 
 struct SegmentRow {
@@ -131,6 +119,7 @@ impl Check {
         self.readable(connection, Stretch { after: first - 1, upto: head })?;
         connection.sql(|connection| {
             self.names(connection)?;
+            feeds::faults(connection)?.into_iter().for_each(|fault| self.fault(fault));
             self.lost(connection);
             self.load_epochs(connection)?;
             let segments = self.segments(connection)?;
@@ -169,7 +158,11 @@ impl Check {
         let mut rows = names.query([])?;
         while let Some(row) = rows.next()? {
             let role = row.get_ref(1)?.as_str().unwrap_or("");
-            if !["kind", "vm", "event"].contains(&role) || row.get_ref(2)?.as_str().is_err() {
+            let name = row.get_ref(2)?.as_str();
+            if role == "vm" && name.as_ref().is_ok_and(|name| QualifiedName::parse(name).is_some()) {
+                self.foreign.insert(row.get(0)?);
+            }
+            if !["kind", "vm", "event"].contains(&role) || name.is_err() {
                 let id: i64 = row.get(0)?;
                 self.fault(format!("name {id} cannot be read, or is not that of a kind, VM or event"));
             }
@@ -278,28 +271,24 @@ impl Check {
 
     /// Compares epoch and number of a record with those before it.
     fn compare_numbers(&mut self, record: &IndexedRecord, epoch: u32, seq: u64, is_sealed: bool) {
-        let before = self.vms.get(&record.vm).copied();
-        // Records in a hole may have had the numbers that are left out.
-        let exact = self.holes.is_empty();
-        let follows = before.is_none_or(|before| match (record.kind, exact) {
-            (RecordKind::Attached, true) => (Some(epoch), seq) == (before.epoch.checked_add(1), 0),
-            (RecordKind::Attached, false) => epoch > before.epoch && seq == 0,
-            (_, true) => (epoch, Some(seq)) == (before.epoch, before.seq.checked_add(1)),
-            (_, false) => (epoch, seq) > (before.epoch, before.seq),
-        });
+        if let (true, Some(event)) = (is_sealed, record.event) {
+            *self.tally.entry((minute(record.received), event)).or_default() += 1;
+        }
         let offset = record.offset;
-        if !follows {
-            let before = before.map_or((0, 0), |before| (before.epoch, before.seq));
+        let is_foreign = self.foreign.contains(&record.vm);
+        let position = self.vms.entry(record.vm).or_default();
+        if is_foreign && Seq(seq).is_added() {
+            return position.pass(offset, is_sealed);
+        }
+        // Records in a hole may have had the numbers that are left out.
+        let exact = self.holes.is_empty() && !is_foreign;
+        if let Some(before) = position.advance(offset, (epoch, seq), is_sealed)
+            && !follows(before, (epoch, seq), record.kind, exact)
+        {
             self.fault(format!(
                 "record {offset} is number {seq} of epoch {epoch} of VM {}, after number {} of epoch {}",
                 record.vm, before.1, before.0
             ));
-        }
-        let sealed =
-            if is_sealed { Some((offset, epoch, seq)) } else { before.and_then(|before| before.sealed) };
-        self.vms.insert(record.vm, VmPosition { epoch, seq, sealed });
-        if let (true, Some(event)) = (is_sealed, record.event) {
-            *self.tally.entry((minute(record.received), event)).or_default() += 1;
         }
         let row = self.epochs.get_mut(&(record.vm, epoch));
         let is_right = match (record.kind, row) {

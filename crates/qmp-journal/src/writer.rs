@@ -11,7 +11,7 @@ use qmp_host::clock::Clock;
 use qmp_wire::{DetachReason, Offset, UnixMicros};
 use tokio::sync::watch;
 
-use super::batch::{Batch, Item};
+use super::batch::{Batch, Item, Portion};
 use super::checkpoint::Checkpoint;
 use super::error::JournalError;
 use super::figures::{Counters, Gauge};
@@ -90,8 +90,7 @@ impl<S: Storage> Writer<S> {
         clock: Clock,
     ) -> Result<Self, JournalError> {
         let restored = storage.restore(&options)?;
-        let RestoredJournal { identity, names, numbering, summary, first, first_received, left_open, lost } =
-            restored;
+        let RestoredJournal { identity, names, numbering, summary, first, first_received, .. } = restored;
         let head = Offset(numbering.head());
         let health = HealthReporter::new(storage.path(), clock);
         let mut writer = Self {
@@ -110,8 +109,9 @@ impl<S: Storage> Writer<S> {
         };
         writer.counters.removed(0, first);
         writer.queue.order_retention(options.retention);
+        writer.queue.set_foreign(restored.foreign);
         writer
-            .close_left_open(&left_open, first_received, lost)
+            .close_left_open(&restored.left_open, first_received, restored.lost)
             .await
             .map_err(|error| error.into_journal_error("write", writer.path().to_owned()))?;
         Ok(writer)
@@ -173,8 +173,8 @@ impl<S: Storage> Writer<S> {
     /// Commits all of a batch.
     async fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {
         let mut items = batch.items();
-        while items.len() > 0 {
-            self.commit_next(&mut items).await?;
+        for portion in batch.portions(COMMIT_MAX_RECORDS) {
+            self.commit_next(&mut items, portion).await?;
         }
         self.write_checkpoints(batch.checkpoints());
         self.queue.done();
@@ -191,14 +191,15 @@ impl<S: Storage> Writer<S> {
         }
     }
 
-    /// Commits the next items, as many as go into one transaction, and publishes the head.
+    /// Commits the next items, those of one transaction, and publishes the head.
     async fn commit_next<'a>(
         &mut self,
         items: &mut impl ExactSizeIterator<Item = Item<'a>>,
+        Portion { records, positions }: Portion<'a>,
     ) -> Result<(), CommitError> {
-        let group: Vec<Item<'a>> = items.take(COMMIT_MAX_RECORDS).collect();
+        let group: Vec<Item<'a>> = items.take(records).collect();
         let ids = self.resolve(&group).await?;
-        let (records, mut plan) = (group.len() as u64, Plan::default());
+        let (records, mut plan) = (group.len() as u64, Plan { positions, ..Plan::default() });
         for (item, ids) in group.into_iter().zip(ids) {
             self.numbering.assign(item, ids, &mut plan);
         }

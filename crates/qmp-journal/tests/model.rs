@@ -10,7 +10,7 @@ use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMi
 /// Small enough that a test fills many segments.
 const SEGMENT_RECORDS: u64 = 7;
 
-const VMS: [&str; 4] = ["web1", "web2", "db/ü \"x\"", "STOP"];
+const VMS: [&str; 4] = ["web1", "web2", "d b/ü \"x\"", "STOP"];
 const EVENTS: [&str; 4] = ["STOP", "RESUME", "web1", ""];
 const DATA: [Option<&str>; 5] =
     [None, Some(r#"{"n": 1, "s": {"t": "x"}}"#), Some("{\"n\":\r\n 2}"), Some("no JSON \0 at all"), Some("")];

@@ -4,13 +4,14 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
 use qmp_host::clock::SteadyClock;
-use qmp_wire::{Body, Record};
+use qmp_wire::{Body, Epoch, Record, Seq};
 use tokio::time::Instant as Moment;
 
 use super::*;
-use crate::queue::{Appender, Overrun};
+use crate::Overrun;
+use crate::queue::Appender;
 use crate::sqlite::SqliteStorage;
-use crate::{Draft, Query, Reader, verify};
+use crate::{Draft, Feed, ForeignBatch, ForeignError, Query, Reader, StreamPosition, verify};
 
 /// When each test begins: 2026-01-01T00:00:00Z.
 const START: UnixMicros = UnixMicros(1_767_225_600_000_000);
@@ -219,6 +220,149 @@ async fn crash_at_any_commit_loses_no_acknowledged_record() {
             assert!(matches!(end, None | Some(Body::Detached { .. })), "{name}: {end:?}");
             assert_eq!(verify(&journal.path()).expect("opens").faults, Vec::<Box<str>>::new(), "{name}");
         }
+    }
+}
+
+/// At any commit, the positions of a feed and a stream include exactly the foreign records that are in the journal, and the next
+/// hub continues after them without a repetition.
+#[tokio::test(start_paused = true)]
+async fn crash_at_any_commit_keeps_foreign_records_and_feed_position_together() {
+    for crash in [Fault::CrashBefore, Fault::CrashAfter, Fault::FailsAfterEffect] {
+        for at in 0..7 {
+            let journal = TestJournal { segment_records: 3, ..TestJournal::new() };
+            let mut faults = vec![Fault::None; at];
+            faults.extend([crash, Fault::None]);
+            let name = format!("{crash:?} at {at}");
+            // The next hub has the rest.
+            for faults in [&faults[..], &[Fault::None][..]] {
+                journal.run(faults, async |outlets| feed_all(&journal, &outlets).await).await;
+                let (mut epochs, records) = (Vec::new(), journal.records());
+                for record in records.iter().filter(|record| record.vm == "node1/web1") {
+                    epochs.push((record.epoch.0, record.seq.0));
+                }
+                let reader = Reader::open(&journal.path()).expect("opens");
+                let feeds = reader.feeds().expect("reads");
+                let committed = feeds.first().map_or(0, |feed| feed.offset.0);
+                let expected: Vec<_> = (1..=committed).map(foreign_numbers).collect();
+                assert_eq!(epochs, expected, "{name}");
+                let streams = reader.stream_positions().expect("reads");
+                assert_eq!(streams.first().map_or(0, |position| position.sequence), committed, "{name}");
+                assert!(!records.iter().any(|record| matches!(record.body, Body::Detached { .. })), "{name}");
+            }
+            assert_eq!(
+                Reader::open(&journal.path()).expect("opens").feeds().expect("reads")[0].offset.0,
+                FED
+            );
+            assert_eq!(verify(&journal.path()).expect("opens").faults, Vec::<Box<str>>::new(), "{name}");
+        }
+    }
+}
+
+/// The records of the foreign journal.
+const FED: u64 = 30;
+
+/// The epoch and number of its record at `offset`: epochs of seven records with holes, which no record closes.
+fn foreign_numbers(offset: u64) -> (u32, u64) {
+    (1 + u32::try_from(offset / 7).expect("small"), offset % 7 * 3)
+}
+
+/// Appends the foreign records after the position of the feed in batches, with records of this hub between them.
+async fn feed_all(journal: &TestJournal, outlets: &WriterOutlets) {
+    let appender = Appender::new(Arc::clone(&outlets.queue));
+    let feeds = Reader::open(&journal.path()).expect("opens").feeds().expect("reads");
+    let mut offset = feeds.first().map_or(0, |feed| feed.offset.0);
+    for size in [1, 4, 2, 9, 5, 30] {
+        let mut batch = ForeignBatch::new();
+        let upto = (offset + size).min(FED);
+        for offset in offset + 1..=upto {
+            let (epoch, seq) = foreign_numbers(offset);
+            let body = if seq == 0 { Body::Attached { snapshot: "{}".into() } } else { event() };
+            let (epoch, seq) = (Epoch(epoch), Seq(seq));
+            let record = Record { offset: None, vm: "node1/web1".into(), epoch, seq, received: START, body };
+            batch.push(&record).expect("the numbers grow");
+        }
+        offset = upto;
+        let (journal, host) = ("0a".into(), "node1".into());
+        batch.set_feed(Feed { journal, host, offset: Offset(offset), received: START });
+        batch.set_stream_position(StreamPosition { stream: "qmp".into(), sequence: offset });
+        let mut own = Batch::new();
+        own.push(&Draft { vm: "web1", received: START, body: event() });
+        appender.append(&mut own).expect("room");
+        let ticket = appender.append_foreign(&mut batch).expect("room");
+        if tokio::time::timeout(Duration::from_secs(60), appender.committed(ticket)).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// A batch with positions is one transaction, also if it is larger than the others may be.
+#[tokio::test(start_paused = true)]
+async fn large_foreign_batch_is_one_transaction() {
+    let journal = TestJournal { segment_records: 10_000, queue_max_bytes: 64 << 20, ..TestJournal::new() };
+    let records = COMMIT_MAX_RECORDS as u64 + 1;
+    journal
+        .run(&[Fault::None, Fault::CrashBefore], async |outlets| {
+            append(&outlets, 5).expect("room");
+            let mut batch = ForeignBatch::new();
+            for seq in 1..=records {
+                let (vm, body) = ("node1/web1".into(), event());
+                let (epoch, seq) = (Epoch(1), Seq(seq));
+                let record = Record { offset: None, vm, epoch, seq, received: START, body };
+                batch.push(&record).expect("the numbers grow");
+            }
+            batch.set_stream_position(StreamPosition { stream: "qmp".into(), sequence: records });
+            let appender = Appender::new(Arc::clone(&outlets.queue));
+            let ticket = appender.append_foreign(&mut batch).expect("room");
+            let committed = tokio::time::timeout(Duration::from_secs(60), appender.committed(ticket)).await;
+            assert!(committed.is_err(), "the second transaction is not committed");
+        })
+        .await;
+    assert_eq!(journal.records().len(), 5, "none of the batch");
+    assert_eq!(Reader::open(&journal.path()).expect("opens").stream_positions().expect("reads"), []);
+}
+
+/// A repetition is refused before anything of its batch is queued, also by the next hub.
+#[tokio::test(start_paused = true)]
+async fn foreign_record_that_is_not_after_the_last_of_its_vm_is_refused() {
+    let journal = TestJournal::new();
+    let record = |vm: &'static str, epoch, seq| {
+        let (epoch, seq) = (Epoch(epoch), Seq(seq));
+        Record { offset: None, vm: vm.into(), epoch, seq, received: START, body: event() }
+    };
+    let batch = |records: &[Record<'static>]| {
+        let mut batch = ForeignBatch::new();
+        records.iter().for_each(|record| batch.push(record).expect("in order"));
+        batch
+    };
+    for round in 0..2 {
+        journal
+            .run(&[Fault::None], async |outlets| {
+                let appender = Appender::new(Arc::clone(&outlets.queue));
+                if round == 0 {
+                    let mut first = batch(&[record("a/web1", 2, 5), record("b/web1", 1, 9)]);
+                    let ticket = appender.append_foreign(&mut first).expect("room");
+                    appender.committed(ticket).await.expect("commits");
+                }
+                for (epoch, seq) in [(2, 5), (2, 4), (1, 7)] {
+                    let mut again = batch(&[record("c/web1", 1, 1), record("a/web1", epoch, seq)]);
+                    let refused = appender.append_foreign(&mut again).expect_err("a repetition");
+                    let (epoch, seq, last_epoch, last_seq) = (Epoch(epoch), Seq(seq), Epoch(2), Seq(5));
+                    let vm = "a/web1".into();
+                    assert_eq!(refused, ForeignError::Repeated { vm, epoch, seq, last_epoch, last_seq });
+                    assert_eq!(again.len(), 2, "unchanged");
+                }
+                assert_eq!(appender.last_foreign("c/web1"), None);
+                assert_eq!(appender.last_foreign("a/web1"), Some((Epoch(2), Seq(5))));
+            })
+            .await;
+        assert_eq!(journal.records().len(), 2);
+    }
+    let mut own = ForeignBatch::new();
+    let cases = [record("web1", 1, 1), record("a/web1", u32::MAX, 1), record("a/web1", 1, 1 << 52)];
+    let attached = Body::Attached { snapshot: "{}".into() };
+    let cases = cases.into_iter().chain([Record { body: attached, ..record("a/web1", 1, 1) }]);
+    for record in cases {
+        own.push(&record).expect_err("not the record of another host");
     }
 }
 
