@@ -1,7 +1,8 @@
 //! The place of a VM in its history: the last record that was read, and the records that are missing before the next.
 //!
 //! The records of an epoch are numbered without a hole, and so are the epochs. A hole shows records that retention has
-//! removed or that cannot be read: what they were is unknown.
+//! removed or that cannot be read: what they were is unknown. A record that a hub added to those of another host's VM is not
+//! in their sequence.
 
 use qmp_wire::{Record, Seq, UnixMicros};
 
@@ -33,6 +34,9 @@ pub(crate) fn missing_before(
     last: Option<Position>,
     is_open: bool,
 ) -> Option<MissingRecords> {
+    if record.seq.is_added() {
+        return None;
+    }
     let before = (record.epoch, record.seq);
     let Some(Position { id: after, .. }) = last else {
         return (record.seq > Seq(0)).then_some(MissingRecords { after: None, before });

@@ -67,7 +67,9 @@ impl VmTracker {
         if let Some(missing) = self.missing_before(record) {
             self.track_afresh(missing, record, found);
         }
-        self.position = Some(Position::of(record));
+        if !record.seq.is_added() {
+            self.position = Some(Position::of(record));
+        }
         let evidence = observation::evidence(record);
         if let Body::Finding { finding, data, .. } = &record.body
             && evidence.is_none()

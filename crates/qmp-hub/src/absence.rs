@@ -13,7 +13,7 @@ use qmp_client::Address;
 use qmp_findings::{Id, PROCESS_ENDED, UnendedVm};
 use qmp_host::blocking;
 use qmp_host::clock::Clock;
-use qmp_wire::{Body, Offset};
+use qmp_wire::{Body, Offset, QualifiedName};
 use serde_json::json;
 
 use crate::observer::VmStates;
@@ -49,7 +49,9 @@ impl Absence {
         self.vm_states.has_read(head).await;
         let mut recorded: HashMap<Box<str>, Id> = HashMap::new();
         loop {
-            let unended = self.vm_states.unended();
+            let mut unended = self.vm_states.unended();
+            // This host has no evidence of VMs of other hosts.
+            unended.retain(|vm| QualifiedName::parse(&vm.vm).is_none());
             recorded.retain(|vm, opened| unended.iter().any(|one| one.vm == *vm && one.opened == *opened));
             for vm in unended {
                 if !recorded.contains_key(&vm.vm)

@@ -20,14 +20,14 @@ use std::time::Duration;
 
 use qmp_host::clock::Clock;
 use qmp_host::{blocking, lock};
-use qmp_wire::{Body, Offset, Record, UnixMicros};
+use qmp_wire::{Body, Offset, QualifiedName, Record, UnixMicros};
 use tokio::sync::watch;
 
 pub use checkpoint::{RestoredState, restore_checkpoint};
 pub use vm_states::VmStates;
 use vm_states::{ObserverState, recall};
 
-use qmp_findings::{Finding, Question, StateRule};
+use qmp_findings::{ALERT, Finding, Question, RESOLVED, StateRule};
 use qmp_journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
@@ -244,12 +244,17 @@ impl Observer {
             return Ok(());
         }
         let mut batch = Batch::new();
-        for finding in findings {
+        for finding in findings.iter().filter(|finding| is_recorded_here(finding)) {
             batch.push(&Draft { vm: &finding.vm, received: finding.at, body: finding.body() });
         }
         checkpoints.into_iter().for_each(|checkpoint| batch.push_checkpoint(checkpoint));
         self.appender.append_when_room(&mut batch).await.map(drop)
     }
+}
+
+/// Whether this hub records a finding: the hub of another host records those of its VMs, but for alerts of this hub's rules.
+fn is_recorded_here(finding: &Finding) -> bool {
+    QualifiedName::parse(&finding.vm).is_none() || [ALERT, RESOLVED].contains(&finding.kind)
 }
 
 /// The time by which everything that was received is in the journal's queue.
