@@ -7,6 +7,7 @@ use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 
 use crate::exit::Failure;
+use crate::hub::Query as HubQuery;
 
 /// The filters of events.
 #[derive(Args, Clone, Debug, Default)]
@@ -18,6 +19,35 @@ pub struct EventArgs {
     /// Only with this value of a member, such as action=pause or info.type=hyper-v; all conditions given must hold
     #[arg(long = "where", value_name = "PATH=VALUE", value_parser = place)]
     pub wheres: Vec<String>,
+}
+
+/// The filters of VMs.
+#[derive(Args, Clone, Debug, Default)]
+pub struct VmArgs {
+    /// Only VMs whose name matches; a pattern with a / is compared with HOST/VM; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub vm: Vec<String>,
+
+    /// Only VMs of other hosts whose host matches; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub host: Vec<String>,
+}
+
+impl VmArgs {
+    /// Returns the query of a journal for all records of these VMs.
+    pub fn query(&self) -> Result<Query, Failure> {
+        let globs = |option: &str, patterns: &[String]| {
+            Globs::parse(patterns).map_err(|error| Failure::usage(format_args!("{option}: {error}")))
+        };
+        let (vm, host) = (globs("--vm", &self.vm)?, globs("--host", &self.host)?);
+        Ok(Query { vm, host, ..Query::default() })
+    }
+
+    /// Adds the same to the query of a hub.
+    pub fn add_to(&self, query: &mut HubQuery) {
+        self.vm.iter().for_each(|pattern| query.add("vm", pattern));
+        self.host.iter().for_each(|pattern| query.add("host", pattern));
+    }
 }
 
 /// Checks `PATH=VALUE` and returns its text, which the hub parses itself.

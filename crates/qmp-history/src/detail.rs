@@ -1,13 +1,11 @@
 //! One record, with what caused it, what it caused, and its neighbours.
 
 use qmp_events::{EventKind, Release, describe};
-use qmp_journal::{JournalError, Query, Reader, RecordKind};
+use qmp_journal::{Globs, JournalError, Query, Reader, RecordKind};
 use qmp_wire::{Body, Epoch, Offset, Record, Seq};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-use crate::marks::literally;
 
 /// Records that caused a finding and are shown, at most: findings name fewer.
 const CAUSES_SHOWN_MAX: usize = 64;
@@ -49,11 +47,9 @@ pub struct Neighbours {
 /// Errors of reading the journal.
 pub fn detail(reader: &Reader, record: &Record<'_>) -> Result<Detail, JournalError> {
     let offset = record.offset.unwrap_or_default();
-    let of_vm = Query { vm: literally([record.vm.as_ref()].into_iter()), ..Query::default() };
+    let of_vm = Query { vm: Globs::of_vms([record.vm.as_ref()]), ..Query::default() };
     let of_event = match &record.body {
-        Body::Event { name, .. } => {
-            Query { event: literally([name.as_ref()].into_iter()), ..Query::default() }
-        }
+        Body::Event { name, .. } => Query { event: Globs::of_names([name.as_ref()]), ..Query::default() },
         body => Query { kind: vec![RecordKind::of(body)], ..Query::default() },
     };
     let before = |query: &Query| reader.last_before(query, offset).map(offset_of);

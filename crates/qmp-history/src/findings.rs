@@ -6,7 +6,7 @@ use qmp_findings::FindingKind;
 use qmp_journal::{
     Change, CountKey, Globs, JournalError, MinuteCount, Query, Reader, SummaryVisitor, VmSelection,
 };
-use qmp_wire::{Body, Causes, Offset, UnixMicros};
+use qmp_wire::{Body, Causes, Offset, QualifiedName, UnixMicros};
 use serde::Serialize;
 
 use crate::fold::{FindingSpan, VmFold, Words};
@@ -23,6 +23,8 @@ pub struct FindingsRequest {
     pub until: Option<UnixMicros>,
     /// The VMs.
     pub vm: Globs,
+    /// Their hosts.
+    pub host: Globs,
     /// The kinds.
     pub finding: Globs,
     /// Only those that last at the end of the window, or only those that have ended.
@@ -47,7 +49,10 @@ pub struct Findings {
 pub struct FindingEntry {
     /// Its kind.
     pub finding: Box<str>,
-    /// The VM that it concerns.
+    /// The host of a VM of another host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Box<str>>,
+    /// The VM that it concerns, on its host.
     pub vm: Box<str>,
     /// When it began.
     pub from: i64,
@@ -78,8 +83,9 @@ pub fn findings(
     request: &FindingsRequest,
     now: UnixMicros,
 ) -> Result<Findings, JournalError> {
-    let FindingsRequest { since, until, vm, .. } = request;
-    let query = Query { vm: vm.clone(), since: *since, until: *until, ..Query::default() };
+    let FindingsRequest { since, until, vm, host, .. } = request;
+    let query =
+        Query { vm: vm.clone(), host: host.clone(), since: *since, until: *until, ..Query::default() };
     let scope = Scope { query, ..Scope::default() };
     let selection = Selection::of(reader, &scope.query)?;
     let mut window = Window::of(reader, &scope, now, 1)?;
@@ -117,9 +123,21 @@ pub fn findings(
             Some(Body::Finding { summary, causes, .. }) => (summary.into_owned().into(), causes),
             _ => ("".into(), Vec::new()),
         };
-        let (finding, vm) = (words.kinds.word(span.kind).into(), selection.name(vm).into());
+        let finding = words.kinds.word(span.kind).into();
+        let (host, vm) = QualifiedName::divide(selection.name(vm));
+        let (host, vm) = (host.map(Into::into), vm.into());
         let FindingSpan { offset, from, to, .. } = span;
-        Ok(FindingEntry { finding, vm, from, to, open: to.is_none(), summary, offset: offset.0, causes })
+        Ok(FindingEntry {
+            finding,
+            host,
+            vm,
+            from,
+            to,
+            open: to.is_none(),
+            summary,
+            offset: offset.0,
+            causes,
+        })
     });
     Ok(Findings { findings: entries.collect::<Result<_, JournalError>>()?, next })
 }

@@ -1,7 +1,7 @@
 //! Gaps: the spans in which a VM was not watched, each with its true length.
 
 use qmp_journal::{EpochSpan, Globs, JournalError, Reader};
-use qmp_wire::{Body, Offset, UnixMicros};
+use qmp_wire::{Body, Offset, QualifiedName, UnixMicros};
 use serde::Serialize;
 
 /// Which gaps.
@@ -13,6 +13,8 @@ pub struct GapsRequest {
     pub until: Option<UnixMicros>,
     /// The VMs.
     pub vm: Globs,
+    /// Their hosts.
+    pub host: Globs,
     /// Only those after this record.
     pub after: Offset,
     /// How many, at most.
@@ -31,7 +33,10 @@ pub struct Gaps {
 /// A gap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GapEntry {
-    /// The VM.
+    /// The host of a VM of another host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Box<str>>,
+    /// The VM, on its host.
     pub vm: Box<str>,
     /// The last moment that is certain.
     pub from: i64,
@@ -55,16 +60,15 @@ pub struct GapEntry {
 ///
 /// Errors of reading the journal.
 pub fn gaps(reader: &Reader, request: &GapsRequest) -> Result<Gaps, JournalError> {
-    let GapsRequest { since, until, vm, after, limit } = request;
+    let GapsRequest { since, until, vm, host, after, limit } = request;
     let since = since.unwrap_or(UnixMicros(i64::MIN));
     let until = until.unwrap_or(UnixMicros(i64::MAX));
     // A gap ends with a record of the window, or after it.
     let (first, _) = reader.offsets(since, until)?;
     let epochs = reader.epochs()?;
     let mut ends: Vec<(Offset, &EpochSpan, Option<&EpochSpan>)> = Vec::new();
-    for of_vm in
-        epochs.chunk_by(|one, next| one.vm_id == next.vm_id).filter(|epochs| vm.matches(&epochs[0].vm))
-    {
+    let is_meant = |epochs: &&[EpochSpan]| vm.matches_vm(&epochs[0].vm) && host.matches_host(&epochs[0].vm);
+    for of_vm in epochs.chunk_by(|one, next| one.vm_id == next.vm_id).filter(is_meant) {
         let following = of_vm.iter().skip(1).map(Some).chain([None]);
         for (before, next) in of_vm.iter().zip(following) {
             let Some(closed) = before.closed.filter(|closed| closed > after) else { continue };
@@ -104,8 +108,10 @@ fn gap(
     // If the clock was set back, the gap spans all moments that are known of it.
     let from = opened.map_or(certain, |opened| certain.min(opened));
     let to = opened.map(|opened| opened.max(record.received.0));
+    let (host, vm) = QualifiedName::divide(&before.vm);
     Ok(Some(GapEntry {
-        vm: before.vm.clone(),
+        host: host.map(Into::into),
+        vm: vm.into(),
         from,
         to,
         reason: reason.as_str().into(),

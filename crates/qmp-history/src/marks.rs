@@ -23,7 +23,8 @@ pub(crate) fn read(
         return Ok(marks);
     }
     let query = Query {
-        vm: literally(lanes.iter().map(|(vm, _)| &**vm)),
+        vm: Globs::of_vms(lanes.iter().map(|(vm, _)| &**vm)),
+        host: Globs::default(),
         event: scope.query.event.clone(),
         kind: vec![RecordKind::Event],
         since: Some(UnixMicros(window.since)),
@@ -51,33 +52,4 @@ pub(crate) fn read(
         }
     }
     Ok(marks)
-}
-
-/// Patterns that match these names and nothing else.
-pub(crate) fn literally<'n>(names: impl Iterator<Item = &'n str>) -> Globs {
-    let escaped = names.map(|name| {
-        let mut pattern = String::with_capacity(name.len());
-        for character in name.chars() {
-            if matches!(character, '*' | '?' | '[' | ']' | '{' | '}' | '\\' | '!') {
-                pattern.push('\\');
-            }
-            pattern.push(character);
-        }
-        pattern
-    });
-    Globs::parse(escaped).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn literal_pattern_matches_its_name_alone() {
-        for name in ["web1", "a*b", "[x]", "{a,b}", "c\\d", "!", "db/ü \"x\"", "?"] {
-            let globs = literally([name].into_iter());
-            assert!(globs.matches(name), "{name}");
-            assert!(!globs.matches("axb") && !globs.matches("x") && !globs.matches("a"), "{name}");
-        }
-    }
 }

@@ -33,7 +33,7 @@ impl Selection {
         let mut vms = Vec::new();
         for name in &all {
             if name.is_vm {
-                if query.vm.matches(&name.name) {
+                if query.has_vm(&name.name) {
                     vms.push((name.name.clone(), name.id));
                 }
             } else if has(query, name)
@@ -51,7 +51,7 @@ impl Selection {
         let vm_ids = ascending_ids(&vms);
         let narrows_records = !query.event.is_any() || !query.kind.is_empty() || !query.where_.is_empty();
         let names = all.into_iter().map(|name| (name.id, name)).collect();
-        Ok(Self { names, vms, vm_ids, has_every_vm: query.vm.is_any(), narrows_records, severities })
+        Ok(Self { names, vms, vm_ids, has_every_vm: query.has_every_vm(), narrows_records, severities })
     }
 
     /// The severity of records with this name and class; `None` if they are not selected.

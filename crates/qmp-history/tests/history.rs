@@ -266,6 +266,7 @@ fn findings_are_intervals() {
                 since: since.map(|since| UnixMicros(at(since))),
                 until: None,
                 vm: Globs::default(),
+                host: Globs::default(),
                 finding: Globs::default(),
                 open,
                 after: Offset(after),
@@ -316,6 +317,7 @@ fn gaps_have_their_true_length() {
             since: since.map(|since| UnixMicros(at(since))),
             until: until.map(|until| UnixMicros(at(until))),
             vm: Globs::default(),
+            host: Globs::default(),
             after: Offset(after),
             limit,
         };

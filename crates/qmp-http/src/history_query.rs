@@ -55,7 +55,7 @@ const ZONE_MAX_MINUTES: i64 = 14 * 60;
 const MICROS_MAX_DIGITS: usize = 16;
 
 /// Parameters that may have several values.
-const REPEATABLE: [&str; 6] = ["by", "vm", "event", "finding", "kind", "where"];
+const REPEATABLE: [&str; 7] = ["by", "vm", "host", "event", "finding", "kind", "where"];
 
 type Parameters = [(String, String)];
 
@@ -63,6 +63,7 @@ type Parameters = [(String, String)];
 #[derive(Debug, Default)]
 struct Filters<'p> {
     vm: Vec<&'p str>,
+    host: Vec<&'p str>,
     event: Vec<&'p str>,
     query: Query,
     after: Option<u64>,
@@ -73,6 +74,7 @@ impl<'p> Filters<'p> {
     fn take(&mut self, name: &str, value: &'p str) -> Result<bool, ApiError> {
         match name {
             "vm" => self.vm.push(glob(name, value)?),
+            "host" => self.host.push(glob(name, value)?),
             "event" => self.event.push(glob(name, value)?),
             "kind" => self.query.kind.push(parsed::<RecordKind>(value)?),
             "where" => self.query.where_.push(parsed::<WherePath>(value)?),
@@ -86,16 +88,17 @@ impl<'p> Filters<'p> {
 
     fn scope(self, head: Offset) -> Result<Scope, ApiError> {
         let after = after(self.after, head)?;
-        let query = Query { vm: globs(&self.vm)?, event: globs(&self.event)?, ..self.query };
+        let (vm, host, event) = (globs(&self.vm)?, globs(&self.host)?, globs(&self.event)?);
+        let query = Query { vm, host, event, ..self.query };
         Ok(Scope { query, after, deadline: Some(Instant::now() + READ_TIME_MAX) })
     }
 }
 
 /// The parameters of `GET /v1/timeline`.
 pub(super) fn timeline(parameters: &Parameters, head: Offset) -> Result<TimelineRequest, ApiError> {
-    const KNOWN: [&str; 12] = [
-        "vm", "event", "kind", "where", "since", "until", "after", "buckets", "lanes", "from", "sort",
-        "marks",
+    const KNOWN: [&str; 13] = [
+        "vm", "host", "event", "kind", "where", "since", "until", "after", "buckets", "lanes", "from",
+        "sort", "marks",
     ];
     let mut filters = Filters::default();
     let mut request = TimelineRequest {
@@ -126,8 +129,8 @@ pub(super) fn timeline(parameters: &Parameters, head: Offset) -> Result<Timeline
 
 /// The parameters of `GET /v1/counts`.
 pub(super) fn counts(parameters: &Parameters, head: Offset) -> Result<CountsRequest, ApiError> {
-    const KNOWN: [&str; 11] =
-        ["by", "vm", "event", "kind", "where", "since", "until", "after", "buckets", "top", "zone"];
+    const KNOWN: [&str; 12] =
+        ["by", "vm", "host", "event", "kind", "where", "since", "until", "after", "buckets", "top", "zone"];
     let mut filters = Filters::default();
     let mut request =
         CountsRequest { scope: Scope::default(), by: Vec::new(), buckets: SPARKS, top: TOP, zone_micros: 0 };
@@ -155,12 +158,13 @@ pub(super) fn counts(parameters: &Parameters, head: Offset) -> Result<CountsRequ
 
 /// The parameters of `GET /v1/findings`.
 pub(super) fn findings(parameters: &Parameters, head: Offset) -> Result<FindingsRequest, ApiError> {
-    const KNOWN: [&str; 7] = ["vm", "finding", "since", "until", "open", "after", "limit"];
-    let (mut vm, mut finding, mut last) = (Vec::new(), Vec::new(), None);
+    const KNOWN: [&str; 8] = ["vm", "host", "finding", "since", "until", "open", "after", "limit"];
+    let (mut vm, mut host, mut finding, mut last) = (Vec::new(), Vec::new(), Vec::new(), None);
     let mut request = FindingsRequest {
         since: None,
         until: None,
         vm: Globs::default(),
+        host: Globs::default(),
         finding: Globs::default(),
         open: None,
         after: Offset(0),
@@ -169,6 +173,7 @@ pub(super) fn findings(parameters: &Parameters, head: Offset) -> Result<Findings
     for (name, value) in parameters {
         match name.as_str() {
             "vm" => vm.push(glob(name, value)?),
+            "host" => host.push(glob(name, value)?),
             "finding" => finding.push(glob(name, value)?),
             "since" => request.since = Some(instant(name, value)?),
             "until" => request.until = Some(instant(name, value)?),
@@ -179,19 +184,26 @@ pub(super) fn findings(parameters: &Parameters, head: Offset) -> Result<Findings
         }
     }
     refuse_repeated(parameters, &REPEATABLE)?;
-    let (vm, finding) = (globs(&vm)?, globs(&finding)?);
-    Ok(FindingsRequest { vm, finding, after: after(last, head)?, ..request })
+    let (vm, host, finding) = (globs(&vm)?, globs(&host)?, globs(&finding)?);
+    Ok(FindingsRequest { vm, host, finding, after: after(last, head)?, ..request })
 }
 
 /// The parameters of `GET /v1/gaps`.
 pub(super) fn gaps(parameters: &Parameters, head: Offset) -> Result<GapsRequest, ApiError> {
-    const KNOWN: [&str; 5] = ["vm", "since", "until", "after", "limit"];
-    let (mut vm, mut last) = (Vec::new(), None);
-    let mut request =
-        GapsRequest { since: None, until: None, vm: Globs::default(), after: Offset(0), limit: ENTRIES };
+    const KNOWN: [&str; 6] = ["vm", "host", "since", "until", "after", "limit"];
+    let (mut vm, mut host, mut last) = (Vec::new(), Vec::new(), None);
+    let mut request = GapsRequest {
+        since: None,
+        until: None,
+        vm: Globs::default(),
+        host: Globs::default(),
+        after: Offset(0),
+        limit: ENTRIES,
+    };
     for (name, value) in parameters {
         match name.as_str() {
             "vm" => vm.push(glob(name, value)?),
+            "host" => host.push(glob(name, value)?),
             "since" => request.since = Some(instant(name, value)?),
             "until" => request.until = Some(instant(name, value)?),
             "after" => last = Some(number(name, value)?),
@@ -200,7 +212,7 @@ pub(super) fn gaps(parameters: &Parameters, head: Offset) -> Result<GapsRequest,
         }
     }
     refuse_repeated(parameters, &REPEATABLE)?;
-    Ok(GapsRequest { vm: globs(&vm)?, after: after(last, head)?, ..request })
+    Ok(GapsRequest { vm: globs(&vm)?, host: globs(&host)?, after: after(last, head)?, ..request })
 }
 
 fn after(number: Option<u64>, head: Offset) -> Result<Offset, ApiError> {

@@ -6,7 +6,7 @@
 use qmp_findings::state::VmState;
 use qmp_host::clock;
 use qmp_journal::{Globs, JournalError, JournalVm, Query, Reader, RecordKind};
-use qmp_wire::{Body, UnixMicros};
+use qmp_wire::{Body, QualifiedName, UnixMicros};
 use serde::Deserialize;
 
 use crate::error::ApiError;
@@ -67,7 +67,7 @@ fn ended(
 ) -> Result<Vec<LeftVm>, JournalError> {
     let mut ended: Vec<_> = known
         .into_iter()
-        .filter(|vm| !vm.attached && !is_followed(&vm.vm))
+        .filter(|vm| !vm.attached && QualifiedName::parse(&vm.vm).is_none() && !is_followed(&vm.vm))
         .filter_map(|vm| Some((vm.since.filter(|ended| *ended >= since)?, vm)))
         .collect();
     ended.sort_by_key(|(since, _)| std::cmp::Reverse(*since));
@@ -80,14 +80,13 @@ fn ended(
 }
 
 /// The address of the monitor when the last epoch opened; empty if that record was removed.
-fn address(reader: &Reader, vm: &str) -> Result<String, JournalError> {
+pub(super) fn address(reader: &Reader, vm: &str) -> Result<String, JournalError> {
     #[derive(Deserialize)]
     struct Snapshot {
         #[serde(default)]
         address: String,
     }
-    // Names of VMs contain no special character of a pattern.
-    let Ok(vm) = Globs::parse([vm]) else { return Ok(String::new()) };
+    let vm = Globs::of_vms([vm]);
     let opened = reader.last(&Query { vm, kind: vec![RecordKind::Attached], ..Query::default() }, 1)?;
     let snapshot = opened.records.first().and_then(|opened| match &opened.body {
         Body::Attached { snapshot } => serde_json::from_str::<Snapshot>(snapshot).ok(),

@@ -23,20 +23,22 @@ pub(super) struct RecordQuery {
     pub(super) follow: bool,
 }
 
-const NAMES: [&str; 9] = ["vm", "event", "kind", "after", "since", "until", "where", "last", "follow"];
+const NAMES: [&str; 10] =
+    ["vm", "host", "event", "kind", "after", "since", "until", "where", "last", "follow"];
 
 impl RecordQuery {
-    /// Parses the parameters of a URL. `vm`, `event`, `kind` and `where` may be repeated.
+    /// Parses the parameters of a URL. `vm`, `host`, `event`, `kind` and `where` may be repeated.
     ///
     /// # Errors
     ///
     /// [`ApiError`] with the parameter that is wrong, and what to write.
     pub(super) fn read(parameters: &[(String, String)]) -> Result<Self, ApiError> {
         let mut request = Self::default();
-        let (mut vm, mut event): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+        let (mut vm, mut host, mut event): (Vec<&str>, Vec<&str>, Vec<&str>) = <_>::default();
         for (name, value) in parameters {
             match name.as_str() {
                 "vm" => vm.push(glob(name, value)?),
+                "host" => host.push(glob(name, value)?),
                 "event" => event.push(glob(name, value)?),
                 "kind" => request.query.kind.push(parsed::<RecordKind>(value)?),
                 "after" => request.after = Some(Offset(number(name, value)?)),
@@ -48,9 +50,10 @@ impl RecordQuery {
                 _ => return Err(unknown(name, &NAMES)),
             }
         }
-        refuse_repeated(parameters, &["vm", "event", "kind", "where"])?;
+        refuse_repeated(parameters, &["vm", "host", "event", "kind", "where"])?;
         let refused = |error: qmp_journal::QueryError| ApiError::bad_request(error.to_string());
         request.query.vm = Globs::parse(vm).map_err(refused)?;
+        request.query.host = Globs::parse(host).map_err(refused)?;
         request.query.event = Globs::parse(event).map_err(refused)?;
         Ok(request)
     }

@@ -116,7 +116,7 @@ fn check(api: &ApiState, request: &Request) -> Result<(), ApiError> {
 async fn matching(api: &ApiState, pattern: &str, is_end: bool) -> Result<Vec<String>, ApiError> {
     let globs = Globs::parse([pattern]).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let all = api.vms.all();
-    let names = all.iter().map(|vm| vm.name.as_str()).filter(|name| globs.matches(name));
+    let names = all.iter().map(|vm| vm.name.as_str()).filter(|name| globs.matches_vm(name));
     let names: Vec<String> = names.map(str::to_owned).collect();
     if !names.is_empty() || pattern.starts_with('!') || pattern.contains(['*', '?', '[', '{']) {
         return Ok(names);

@@ -12,6 +12,7 @@ use axum::extract::{Query, State};
 use qmp_findings::state::{Explanation, LastEvent, VmState};
 use qmp_hub::FollowedVm;
 use qmp_hub::relay::RelayStatus;
+use qmp_wire::QualifiedName;
 use serde::Serialize;
 
 use super::error::ApiError;
@@ -56,6 +57,9 @@ pub(super) struct VmDetail {
 /// The connection to a VM.
 #[derive(Serialize)]
 struct Connection {
+    /// The host of a VM of another host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
     vm: String,
     address: String,
     /// The source of the VM: the configuration or a discovery rule.
@@ -104,6 +108,7 @@ pub(super) async fn vms(
 /// A VM that left the hub, as the journal has it.
 fn of_left(vm: LeftVm, as_of: Option<String>) -> VmEntry {
     let connection = Connection {
+        host: None,
         vm: vm.vm.into(),
         address: vm.address,
         origin: "journal".to_owned(),
@@ -136,18 +141,47 @@ pub(super) async fn vm(
     State(api): State<ApiState>,
     VmPath(name): VmPath,
 ) -> Result<Json<VmDetail>, ApiError> {
-    let vm = api.vms.get(&name).ok_or_else(|| no_such_vm(&api, &name))?;
+    let connection = match api.vms.get(&name) {
+        Some(vm) => connection(&vm, true),
+        None => of_other_host(&api, &name).await?,
+    };
     let relays = relays::of_vm(&api, &name);
     let states = api.vm_states.states(vec![name.into()], api.head()).await;
     let known = states.into_iter().next().flatten().unwrap_or_default();
     let as_of = stall::since(&api);
-    Ok(Json(VmDetail { connection: connection(&vm, true), known, relays, as_of }))
+    Ok(Json(VmDetail { connection, known, relays, as_of }))
+}
+
+/// The connection of another host's hub to a VM, as far as the journal has it.
+async fn of_other_host(api: &ApiState, name: &str) -> Result<Connection, ApiError> {
+    let refused = || no_such_vm(api, name);
+    let QualifiedName { host, vm } = QualifiedName::parse(name).ok_or_else(refused)?;
+    let (reader, key) = (api.reader.clone(), name.to_owned());
+    let read = api.read(move || {
+        let known = reader.vms()?.into_iter().find(|known| *known.vm == *key);
+        Ok((known, left::address(&reader, &key)?))
+    });
+    let (known, address) = read.await.map_err(|error| ApiError::journal(&error))?;
+    let known = known.ok_or_else(refused)?;
+    Ok(Connection {
+        host: Some(host.into()),
+        vm: vm.into(),
+        address,
+        origin: format!("host {host}"),
+        state: if known.attached { "attached" } else { "detached" },
+        since: rfc3339(known.since.unwrap_or_default()),
+        error: None,
+        silent_since: None,
+        unresponsive: None,
+        reason: None,
+    })
 }
 
 fn connection(vm: &FollowedVm, is_alone: bool) -> Connection {
     let silent_since = vm.silence.since();
     let status = vm.status();
     Connection {
+        host: None,
         vm: vm.name.to_string(),
         address: vm.address.to_string(),
         origin: vm.origin.to_string(),
@@ -174,6 +208,7 @@ mod tests {
     /// With every member present: an absent one would be unknown to the test.
     fn connection() -> Connection {
         Connection {
+            host: Some(String::new()),
             vm: String::new(),
             address: String::new(),
             origin: String::new(),

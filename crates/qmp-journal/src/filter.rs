@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::body::RecordKind;
 use super::limits::POSTING_NAMES_MAX;
 use super::names::Role;
-use super::query::{Globs, Query};
+use super::query::Query;
 
 /// The ids that match the parts of a query, updated as names are added to the file.
 #[derive(Clone, Debug)]
@@ -24,11 +24,10 @@ pub(super) struct Filter {
 
 impl Filter {
     pub(super) fn new(query: Query) -> Self {
-        let narrows = |globs: &Globs| (!globs.is_any()).then(Vec::new);
         let kind = (!query.kind.is_empty()).then(|| query.kind.iter().map(|kind| kind.id()).collect());
         let mut filter = Self {
-            vm: narrows(&query.vm),
-            event: narrows(&query.event),
+            vm: (!query.has_every_vm()).then(Vec::new),
+            event: (!query.event.is_any()).then(Vec::new),
             kind,
             query,
             seen: 0,
@@ -55,12 +54,12 @@ impl Filter {
             self.seen = row.get(0)?;
             // A name that cannot be read matches nothing, and its records are skipped.
             let (Ok(role), Ok(name)) = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str()) else { continue };
-            let (globs, ids) = match role {
-                role if role == Role::Vm.text() => (&self.query.vm, &mut self.vm),
-                role if role == Role::Event.text() => (&self.query.event, &mut self.event),
+            let (ids, is_match) = match role {
+                role if role == Role::Vm.text() => (&mut self.vm, self.query.has_vm(name)),
+                role if role == Role::Event.text() => (&mut self.event, self.query.event.matches(name)),
                 _ => continue,
             };
-            if let Some(ids) = ids.as_mut().filter(|_| globs.matches(name)) {
+            if let Some(ids) = ids.as_mut().filter(|_| is_match) {
                 ids.push(self.seen);
             }
         }
@@ -90,7 +89,7 @@ impl Filter {
             _ => false,
         };
         let kind = RecordKind::of(&record.body);
-        (!is_looked_up(&self.vm) || self.query.vm.matches(&record.vm))
+        (!is_looked_up(&self.vm) || self.query.has_vm(&record.vm))
             && (!is_looked_up(&self.event) || event)
             && (self.query.kind.is_empty() || self.query.kind.contains(&kind))
     }

@@ -2,17 +2,19 @@
 
 use std::str::FromStr;
 
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use qmp_wire::{Body, Record, UnixMicros};
 use serde_json::Value;
 
 use super::body::{self, RecordKind};
+use super::globs::{Globs, QueryError};
 
 /// Selects records. The default selects all; every part that is set narrows the selection.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
-    /// Names of VMs.
+    /// Names of VMs, compared by [`Globs::matches_vm`].
     pub vm: Globs,
+    /// Hosts of VMs, compared by [`Globs::matches_host`].
+    pub host: Globs,
     /// Names of events. A record that is not an event does not match if names are set.
     pub event: Globs,
     /// Kinds of records; an empty list means all.
@@ -23,106 +25,6 @@ pub struct Query {
     pub until: Option<UnixMicros>,
     /// Conditions on the data, all of which must match.
     pub where_: Vec<WherePath>,
-}
-
-/// Errors of reading a query's parts.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum QueryError {
-    /// A pattern cannot be read.
-    #[error(
-        "bad pattern {pattern:?}: {what}; use * ? [a-z] {{a,b}}, ! before one that excludes, and \\ before one meant literally"
-    )]
-    Glob {
-        /// The pattern.
-        pattern: Box<str>,
-        /// The fault of the pattern.
-        what: Box<str>,
-    },
-    /// A condition is not of the form PATH=VALUE.
-    #[error("bad condition {text:?}: write PATH=VALUE, such as action=reset or info.type=hyper-v")]
-    Where {
-        /// The condition.
-        text: Box<str>,
-    },
-}
-
-/// Patterns for names, one of which must match; without patterns every name matches.
-///
-/// `*` any text, `?` one character, `[a-z]` a range, `{a,b}` alternatives. Upper and lower case differ. A pattern after `!`
-/// excludes the names that it matches; a list of such patterns alone matches every other name. `\!` is the character.
-#[derive(Clone, Debug, Default)]
-pub struct Globs {
-    included: Option<GlobSet>,
-    excluded: Option<GlobSet>,
-    patterns: Vec<Box<str>>,
-}
-
-/// Compared by their patterns.
-impl PartialEq for Globs {
-    fn eq(&self, other: &Self) -> bool {
-        self.patterns == other.patterns
-    }
-}
-
-impl Eq for Globs {}
-
-impl Globs {
-    /// Parses patterns.
-    ///
-    /// # Errors
-    ///
-    /// [`QueryError::Glob`] for the first pattern that is invalid.
-    pub fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, QueryError> {
-        let (mut included, mut excluded, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-        for pattern in patterns {
-            let pattern = pattern.as_ref();
-            let (list, glob) = match pattern.strip_prefix('!') {
-                Some(rest) => (&mut excluded, rest),
-                None => (&mut included, pattern),
-            };
-            list.push(
-                GlobBuilder::new(glob)
-                    .backslash_escape(true)
-                    .build()
-                    .map_err(|error| refused(pattern, &error))?,
-            );
-            kept.push(pattern.into());
-        }
-        Ok(Self { included: set(included)?, excluded: set(excluded)?, patterns: kept })
-    }
-
-    /// Whether `name` matches.
-    #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
-        self.included.as_ref().is_none_or(|set| set.is_match(name))
-            && !self.excluded.as_ref().is_some_and(|set| set.is_match(name))
-    }
-
-    /// The patterns as they were given.
-    pub fn patterns(&self) -> impl Iterator<Item = &str> {
-        self.patterns.iter().map(|pattern| &**pattern)
-    }
-
-    /// Whether every name matches because no pattern was given.
-    #[must_use]
-    pub fn is_any(&self) -> bool {
-        self.patterns.is_empty()
-    }
-}
-
-/// The set of these globs; `None` without any.
-fn set(globs: Vec<Glob>) -> Result<Option<GlobSet>, QueryError> {
-    if globs.is_empty() {
-        return Ok(None);
-    }
-    let mut builder = GlobSetBuilder::new();
-    globs.into_iter().for_each(|glob| _ = builder.add(glob));
-    builder.build().map(Some).map_err(|error| refused("", &error))
-}
-
-fn refused(pattern: &str, error: &globset::Error) -> QueryError {
-    QueryError::Glob { pattern: pattern.into(), what: error.kind().to_string().into() }
 }
 
 /// A condition on a record's data: a dotted path, and the value at that path.
@@ -247,11 +149,23 @@ impl Query {
             _ => self.event.is_any(),
         };
         event
-            && self.vm.matches(&record.vm)
+            && self.has_vm(&record.vm)
             && (self.kind.is_empty() || self.kind.contains(&RecordKind::of(&record.body)))
             && self.since.is_none_or(|since| record.received >= since)
             && self.until.is_none_or(|until| record.received < until)
             && self.matches_data(&record.body)
+    }
+
+    /// Whether the VM matches that a journal keys by `name`.
+    #[must_use]
+    pub fn has_vm(&self, name: &str) -> bool {
+        self.vm.matches_vm(name) && self.host.matches_host(name)
+    }
+
+    /// Whether every VM matches because no pattern was given.
+    #[must_use]
+    pub fn has_every_vm(&self) -> bool {
+        self.vm.is_any() && self.host.is_any()
     }
 
     /// Whether the conditions on the data match.
@@ -358,31 +272,5 @@ mod tests {
             let query = Query { where_: vec![condition.parse().expect(condition)], ..Query::default() };
             assert_eq!(query.matches_data(body), expected, "{condition} of {body:?}");
         }
-    }
-
-    #[test]
-    fn names_match_glob_patterns_and_bad_pattern_is_refused() {
-        let cases: [(&[&str], &str, bool); 14] = [
-            (&["*", "!noisy1"], "noisy1", false),
-            (&["*", "!noisy1"], "web1", true),
-            (&["!noisy*"], "web1", true),
-            (&["!noisy*", "noisy1"], "noisy1", false),
-            (&["\\!web1"], "!web1", true),
-            (&[], "anything", true),
-            (&["web*"], "web1", true),
-            (&["web*"], "db1", false),
-            (&["web*", "db?"], "db1", true),
-            (&["BLOCK_*"], "BLOCK_IO_ERROR", true),
-            (&["block_*"], "BLOCK_IO_ERROR", false),
-            (&["{STOP,RESUME}"], "RESUME", true),
-            (&["*"], "a/b", true),
-            (&["a\\*"], "ab", false),
-        ];
-        for (patterns, name, expected) in cases {
-            let globs = Globs::parse(patterns).expect("patterns can be read");
-            assert_eq!(globs.matches(name), expected, "{patterns:?} {name}");
-        }
-        let error = Globs::parse(["ok", "[a"]).expect_err("an unclosed class");
-        assert!(error.to_string().starts_with("bad pattern \"[a\": "), "{error}");
     }
 }

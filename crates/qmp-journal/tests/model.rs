@@ -104,6 +104,7 @@ impl QueryParts {
     fn query(&self) -> Query {
         Query {
             vm: Globs::parse(&self.vm).expect("patterns"),
+            host: Globs::default(),
             event: Globs::parse(&self.event).expect("patterns"),
             kind: self.kind.clone(),
             since: self.since.map(UnixMicros),

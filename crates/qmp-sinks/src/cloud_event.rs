@@ -6,7 +6,7 @@
 //! another time of receipt.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-use qmp_wire::{Body, Record};
+use qmp_wire::{Body, QualifiedName, Record};
 use serde_json::json;
 
 use super::delivery::DeliveryOrigin;
@@ -29,7 +29,8 @@ pub(super) struct CloudEvent {
 pub(super) fn of(record: &Record<'_>, origin: &DeliveryOrigin) -> CloudEvent {
     let Record { vm, received, .. } = record;
     let (id, ty) = (id(record, origin), ty(&record.body));
-    let source = format!("/host/{}/vm/{}", encoded(&origin.host), encoded(vm));
+    let (host, vm) = QualifiedName::divide(vm);
+    let source = format!("/host/{}/vm/{}", encoded(host.unwrap_or(&origin.host)), encoded(vm));
     let (ty, source) = (json!(ty), json!(source));
     let mut text = format!(
         "{{\"specversion\":\"1.0\",\"id\":{},\"source\":{source},\"type\":{ty},\"time\":\"{received}\",\"subject\":{},\

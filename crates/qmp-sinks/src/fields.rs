@@ -1,6 +1,6 @@
 //! A record as names and values, for receivers without JSON: the environment of a command, fields of journald.
 
-use qmp_wire::{Body, Record};
+use qmp_wire::{Body, QualifiedName, Record};
 use serde_json::Value;
 
 /// Members of the data that become separate fields; the record itself is always complete.
@@ -16,7 +16,11 @@ const FIELD_NAME_MAX_BYTES: usize = 64;
 /// The fields of a record, in a fixed order, each name once.
 pub(super) fn of(record: &Record<'_>, held_back: u64) -> Vec<(String, String)> {
     let mut fields = Fields::default();
-    fields.add("QMP_VM", &record.vm);
+    let (host, vm) = QualifiedName::divide(&record.vm);
+    fields.add("QMP_VM", vm);
+    if let Some(host) = host {
+        fields.add("QMP_HOST", host);
+    }
     fields.add("QMP_KIND", record.body.kind());
     if let Some(offset) = record.offset {
         fields.add("QMP_OFFSET", &offset.0.to_string());

@@ -54,6 +54,8 @@ pub struct Selection {
     pub kind: Vec<RecordKind>,
     /// Names of VMs.
     pub vm: Globs,
+    /// Hosts of VMs.
+    pub host: Globs,
     /// Conditions on the data, all of which must match.
     pub where_: Vec<WherePath>,
 }
@@ -86,11 +88,12 @@ impl PartialEq for RuleConfig {
 impl Selection {
     /// Selects the alerts of the rule `name`, and their ends.
     #[must_use]
-    pub fn of_alerts(name: &str, vm: Globs) -> Self {
+    pub fn of_alerts(name: &str, vm: Globs, host: Globs) -> Self {
         let own = format!("rule={}", serde_json::Value::from(name));
         Self {
             finding: Some(Globs::parse([ALERT, RESOLVED]).expect("two names are patterns")),
             vm,
+            host,
             where_: vec![own.parse().expect("a path and a value are a condition")],
             ..Self::default()
         }
@@ -124,7 +127,13 @@ impl Selection {
                 kind.extend(found.is_some().then_some(RecordKind::Finding));
             }
         }
-        Query { vm: self.vm.clone(), event, kind, where_: self.where_.clone(), ..Query::default() }
+        let (vm, host, where_) = (self.vm.clone(), self.host.clone(), self.where_.clone());
+        Query { vm, host, event, kind, where_, ..Query::default() }
+    }
+
+    /// Whether the rule selects the VM that a journal keys by `name`.
+    pub(super) fn has_vm(&self, name: &str) -> bool {
+        self.vm.matches_vm(name) && self.host.matches_host(name)
     }
 
     /// Whether the rule selects a record that [`query`](Self::query) found.

@@ -150,7 +150,7 @@ impl Silences {
             None => !rule.takes_every_record,
         };
         let silences = self.0.iter().filter(|parsed| parsed.silence.is_at(at) && of_rule(&parsed.silence));
-        silences.filter(|parsed| parsed.vms.matches(vm)).map(|parsed| parsed.silence.until).max()
+        silences.filter(|parsed| parsed.vms.matches_vm(vm)).map(|parsed| parsed.silence.until).max()
     }
 
     /// Whether the rule does not deliver this record. An alert of a rule on states is raised after the silence, so that a record of

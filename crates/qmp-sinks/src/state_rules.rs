@@ -30,7 +30,7 @@ impl Rules {
 
 impl StateRuleScope for Scope {
     fn selects(&self, vm: &str) -> bool {
-        self.rule.selection.vm.matches(vm)
+        self.rule.selection.has_vm(vm)
     }
 
     fn silenced_until(&self, vm: &str, at: UnixMicros) -> Option<UnixMicros> {

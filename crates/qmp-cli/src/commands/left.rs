@@ -1,7 +1,7 @@
 //! VMs that left the hub. Its journal keeps their records.
 
 use jiff::tz::TimeZone;
-use qmp_wire::{Record, UnixMicros};
+use qmp_wire::{QualifiedName, Record, UnixMicros};
 
 use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, Query};
@@ -16,6 +16,12 @@ pub(super) async fn last(
     let mut query = of(vm).with("last", 1);
     kind.iter().for_each(|kind| query.add("kind", kind));
     client.records(&query).await?.next_record().await
+}
+
+/// Whether the hub's journal has a VM of another host with this name, or one that the pattern matches.
+pub(super) async fn is_of_other_host(client: &HubClient, name: &str) -> Result<bool, HubError> {
+    let last = last(client, name, None).await?;
+    Ok(last.is_some_and(|record| QualifiedName::parse(&record.vm).is_some()))
 }
 
 /// All records of a VM.

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Zoned;
-use qmp_journal::{Globs, RecordKind};
+use qmp_journal::RecordKind;
 use qmp_wire::Offset;
 
 use self::request::LogRequest;
 use self::source::Source;
 use crate::exit::{Exit, Failure};
-use crate::filter::EventArgs;
+use crate::filter::{EventArgs, VmArgs};
 use crate::hub::HubArgs;
 use crate::output::{self, Format, Output};
 use crate::pager::{LESS_FOR_RECORDS, PagerArgs};
@@ -35,11 +35,10 @@ use crate::time::parse::{self, When, WhenError};
 pub struct Log {
     /// Only these VMs: names or patterns; as --vm
     #[arg(value_name = "VM")]
-    vms: Vec<String>,
+    named: Vec<String>,
 
-    /// Only VMs whose name matches; may be given several times
-    #[arg(long, value_name = "GLOB")]
-    vm: Vec<String>,
+    #[command(flatten)]
+    vms: VmArgs,
 
     #[command(flatten)]
     events: EventArgs,
@@ -100,6 +99,7 @@ Examples:
   qmp log web3 -r                                 newest first
   qmp log --vm 'web*' --event 'BLOCK_*' --since 2h
   qmp log --event SHUTDOWN --where guest=true -n 20
+  qmp log --host node1 --vm 'web*'                VMs of another host
   qmp log --kind attached --kind detached         the gaps, where events may be missing
   qmp log --follow --json | jq -c 'select(.event == \"GUEST_PANICKED\")'
   qmp log --journal backup.db --csv > events.csv";
@@ -140,7 +140,7 @@ impl Log {
         let printed = ended?;
         output.flush()?;
         if printed.records == 0 {
-            let is_noted = source.note_unknown_vms(&request.vm).await?;
+            let is_noted = source.note_unknown_vms(&request.vms).await?;
             if !is_noted && terminal.stdout_is_terminal() {
                 output::note("no record matches");
             }
@@ -180,11 +180,12 @@ impl Log {
             Some(When::After(_)) => return Err(Failure::usage("--until: expected a time, found an offset")),
         };
         // Patterns are checked here, so that the error names the option.
-        let vm: Vec<String> = self.vms.iter().chain(&self.vm).cloned().collect();
-        Globs::parse(&vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
+        let vm = self.named.iter().chain(&self.vms.vm).cloned().collect();
+        let vms = VmArgs { vm, host: self.vms.host.clone() };
+        vms.query()?;
         self.events.query().map_err(|error| Failure::usage(format_args!("--event: {error}")))?;
         Ok(LogRequest {
-            vm,
+            vms,
             events: self.events.clone(),
             kind: self.kind.clone(),
             since,

@@ -14,7 +14,7 @@ use crate::terminal::Terminal;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Note {
-    /// The name of a VM
+    /// The name of a VM; HOST/VM for a VM of another host
     vm: String,
 
     /// The remark

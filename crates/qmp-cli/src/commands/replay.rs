@@ -131,7 +131,7 @@ fn records(
         return Err(Failure::usage(format_args!("{} has no VM {vm}", journal.display()))
             .hint(format_args!("it has {}", names.join(", "))));
     }
-    let vm = Globs::parse([vm]).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
+    let vm = Globs::of_vms([vm]);
     let mut cursor = reader.cursor(Query { vm, ..Query::default() }, Offset(0));
     loop {
         let batch = cursor.next_batch(BATCH_MAX_RECORDS)?;

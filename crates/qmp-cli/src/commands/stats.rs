@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use clap::Args;
 use qmp_history::{CountsRequest, Scope};
 use qmp_host::clock;
-use qmp_journal::{Globs, RecordKind};
+use qmp_journal::RecordKind;
 use qmp_wire::{Offset, UnixMicros};
 
 use self::by::By;
 use self::counted::{Counts, SPARK_COLUMNS};
 use super::log::source::{self, Source};
 use crate::exit::{Exit, Failure};
-use crate::filter::EventArgs;
+use crate::filter::{EventArgs, VmArgs};
 use crate::hub::{HubArgs, Query};
 use crate::output;
 use crate::terminal::Terminal;
@@ -37,9 +37,8 @@ pub struct Stats {
     #[arg(long, value_name = "FACET", default_value = "event")]
     by: By,
 
-    /// Only VMs whose name matches; may be given several times
-    #[arg(long, value_name = "GLOB")]
-    vm: Vec<String>,
+    #[command(flatten)]
+    vms: VmArgs,
 
     #[command(flatten)]
     events: EventArgs,
@@ -109,7 +108,7 @@ impl Stats {
         };
         output::print(&text)?;
         if counts.total == 0 {
-            source.note_unknown_vms(&self.vm).await?;
+            source.note_unknown_vms(&self.vms).await?;
         }
         source.check_damage(Offset(0)).await?;
         Ok(Exit::Done)
@@ -122,8 +121,8 @@ impl Stats {
         zone_micros: i64,
     ) -> Result<Counts, Failure> {
         let query = self.events.query().map_err(Failure::usage)?;
-        let vm = Globs::parse(&self.vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
-        let query = qmp_journal::Query { vm, kind: self.kind.clone(), since, until, ..query };
+        let qmp_journal::Query { vm, host, .. } = self.vms.query()?;
+        let query = qmp_journal::Query { vm, host, kind: self.kind.clone(), since, until, ..query };
         let facet = match &self.by {
             By::Facet(facet) => *facet,
             By::Member { name, path } => {
@@ -161,7 +160,7 @@ impl Stats {
     /// The selection of records, as parameters of the hub.
     fn filters(&self, since: Option<UnixMicros>, until: Option<UnixMicros>) -> Query {
         let mut query = Query::default();
-        self.vm.iter().for_each(|pattern| query.add("vm", pattern));
+        self.vms.add_to(&mut query);
         self.events.event.iter().for_each(|pattern| query.add("event", pattern));
         self.events.wheres.iter().for_each(|place| query.add("where", place));
         self.kind.iter().for_each(|kind| query.add("kind", kind.name()));

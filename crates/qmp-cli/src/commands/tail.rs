@@ -33,6 +33,10 @@ pub struct Tail {
     #[arg(value_name = "ADDR|NAME")]
     targets: Vec<Target>,
 
+    /// Only VMs of other hosts whose host matches, through the hub; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    host: Vec<String>,
+
     #[command(flatten)]
     events: EventArgs,
 
@@ -51,6 +55,7 @@ const EXAMPLES: &str = "\
 Examples:
   qmp tail                                  all VMs of the hub
   qmp tail 'web*' --event 'BLOCK_*'
+  qmp tail 'web*' --host node1              VMs of another host
   qmp tail /run/web1.sock tcp:127.0.0.1:4444
   qmp tail web1 --json | jq --unbuffered .event";
 
@@ -62,7 +67,7 @@ impl Tail {
             output::note(format_args!("note: {warning}"));
         }
         let (addresses, names) = self.split()?;
-        let hub = if addresses.is_empty() || !names.is_empty() {
+        let hub = if addresses.is_empty() || !names.is_empty() || !self.host.is_empty() {
             Some(self.follow_hub(&names, terminal).await?)
         } else {
             None
@@ -95,10 +100,14 @@ impl Tail {
         let head = client.info().await?.head;
         let vms = client.vms().await?;
         let mut query = Query::default();
-        let mut followed: Vec<&VmInfo> = if names.is_empty() { vms.iter().collect() } else { Vec::new() };
+        self.host.iter().for_each(|pattern| query.add("host", pattern));
+        let is_every = names.is_empty() && self.host.is_empty();
+        let mut followed: Vec<&VmInfo> = if is_every { vms.iter().collect() } else { Vec::new() };
         for name in names {
             let named = match known_vms(&vms, name) {
+                _ if !self.host.is_empty() => Vec::new(),
                 Ok(named) => named,
+                Err(_) if left::is_of_other_host(&client, name).await? => Vec::new(),
                 Err(failure) => {
                     let zone = self.format.zone(terminal);
                     return Err(left::failure(&client, name, &zone, failure).await);
@@ -112,7 +121,7 @@ impl Tail {
             followed.extend(named);
             query.add("vm", name);
         }
-        if terminal.stdout_is_terminal() {
+        if terminal.stdout_is_terminal() && !followed.is_empty() {
             output::note(terminal.stderr_palette().dim(introduction(&followed)));
         }
         Ok(HubFollow::new(client, query, Offset(head)))

@@ -13,11 +13,11 @@ use clap::{ArgGroup, Args, ValueEnum};
 use jiff::tz::TimeZone;
 use qmp_history::{LaneOrder, Scope, TimelineRequest};
 use qmp_host::clock;
-use qmp_journal::Globs;
 
 use self::lanes::Lanes;
 use super::log::source::{self, Source};
 use crate::exit::{Exit, Failure};
+use crate::filter::VmArgs;
 use crate::hub::{HubArgs, Query};
 use crate::output;
 use crate::terminal::Terminal;
@@ -47,9 +47,8 @@ pub struct Timeline {
     #[arg(long, value_name = "FILE")]
     perfetto: Option<PathBuf>,
 
-    /// Only VMs whose name matches; may be given several times
-    #[arg(long, value_name = "GLOB")]
-    vm: Vec<String>,
+    #[command(flatten)]
+    vms: VmArgs,
 
     #[command(flatten)]
     window: WindowArgs,
@@ -127,7 +126,7 @@ impl Timeline {
             write(path, &perfetto::trace(&lanes), &Summary { path, lanes: &lanes, zone: &zone })?;
         }
         if is_empty {
-            source.note_unknown_vms(&self.vm).await?;
+            source.note_unknown_vms(&self.vms).await?;
         }
         source.check_damage(qmp_wire::Offset(0)).await?;
         Ok(Exit::Done)
@@ -146,11 +145,11 @@ impl Timeline {
     }
 
     async fn read(&self, source: &Source, window: Window, detail: Detail) -> Result<Lanes, Failure> {
-        let vm = Globs::parse(&self.vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
+        let query = self.vms.query()?;
         match source {
             Source::File(reader) => {
                 let (since, until) = window;
-                let query = qmp_journal::Query { vm, since, until, ..qmp_journal::Query::default() };
+                let query = qmp_journal::Query { since, until, ..query };
                 let request = TimelineRequest {
                     scope: Scope { query, ..Scope::default() },
                     buckets: detail.buckets,
@@ -168,7 +167,7 @@ impl Timeline {
 
     fn hub_query(&self, (since, until): Window, detail: Detail) -> Query {
         let mut query = Query::default();
-        self.vm.iter().for_each(|pattern| query.add("vm", pattern));
+        self.vms.add_to(&mut query);
         if let Some(since) = since {
             query.add("since", write::rfc3339(since));
         }

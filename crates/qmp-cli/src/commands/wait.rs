@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use qmp_client::Address;
-use qmp_wire::{Offset, Record};
+use qmp_wire::{Offset, QualifiedName, Record};
 
 use self::goal::{Goal, gone};
 use self::hub_wait::HubWait;
@@ -35,6 +35,10 @@ pub struct Wait {
     /// A monitor's address, or the name of a VM of the hub
     #[arg(value_name = "ADDR|NAME")]
     target: Target,
+
+    /// The host of a VM of another host
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
 
     /// The event's name, or a pattern such as 'BLOCK_JOB_*'
     #[arg(required_unless_present_any = ["finding", "ended"], conflicts_with_all = ["finding", "ended"])]
@@ -75,6 +79,7 @@ const EXAMPLES: &str = "\
 Examples:
   qmp wait web1 SHUTDOWN --timeout 30s
   qmp wait web1 'BLOCK_JOB_*' --where device=backup0
+  qmp wait web1 SHUTDOWN --host node1              a VM of another host
   qmp wait /run/web1.sock RESUME --timeout 5s --keep-waiting
   qmp wait web1 --finding job --where job=backup0 --where result=completed
   qmp exec web1 quit; qmp wait web1 --ended --timeout 60s
@@ -95,7 +100,15 @@ impl Wait {
                     let address = address.clone().map_err(Failure::usage)?;
                     self.at_monitor(address, &goal).await
                 }
-                Target::Name(name) => self.at_hub(name, &goal, terminal).await,
+                Target::Name(name) => {
+                    let name = match &self.host {
+                        None => name.clone(),
+                        Some(host) => QualifiedName::join(host, name).ok_or_else(|| {
+                            Failure::usage(format_args!("--host: {host:?} is no name of a host"))
+                        })?,
+                    };
+                    self.at_hub(&name, &goal, terminal).await
+                }
             }
         };
         let record = match self.timeout {
@@ -128,6 +141,9 @@ impl Wait {
         };
         if self.since.is_some() {
             return needs_hub("--since");
+        }
+        if self.host.is_some() {
+            return needs_hub("--host");
         }
         match goal {
             Goal::Ended => return ended::at_monitor(address).await.map(|()| None),

@@ -29,7 +29,7 @@ use crate::terminal::Terminal;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Why {
-    /// The name of a VM
+    /// The name of a VM; HOST/VM for a VM of another host
     vm: String,
 
     /// The state at this time
@@ -73,12 +73,11 @@ impl Why {
             )));
         }
         let source = source::choose(self.journal.as_deref(), &self.hub).await?;
-        let answer = report::answer(&source, &self.vm, moment, &self.format.zone(terminal)).await?;
+        let vm = read::key(&source, &self.vm).await?;
+        let answer = report::answer(&source, &vm, moment, &self.format.zone(terminal)).await?;
         let text = match self.format.renderer(terminal) {
-            Renderer::Human(_) => {
-                answer.text(&self.vm, terminal.stdout_palette(), self.format.zone(terminal))
-            }
-            _ => answer.json(&self.vm),
+            Renderer::Human(_) => answer.text(&vm, terminal.stdout_palette(), self.format.zone(terminal)),
+            _ => answer.json(&vm),
         };
         let print = async || {
             output::print(&text)?;

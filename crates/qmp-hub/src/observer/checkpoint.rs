@@ -67,8 +67,8 @@ pub fn restore_checkpoint(
 
 /// Whether the record at this offset belongs to the VM.
 fn has_record_at(reader: &Reader, vm: &str, offset: Offset) -> bool {
-    let Ok(vm) = Globs::parse([globset::escape(vm)]) else { return false };
-    let mut cursor = reader.cursor(Query { vm, ..Query::default() }, Offset(offset.0.saturating_sub(1)));
+    let query = Query { vm: Globs::of_vms([vm]), ..Query::default() };
+    let mut cursor = reader.cursor(query, Offset(offset.0.saturating_sub(1)));
     let records = cursor.next_batch_upto(1, offset).unwrap_or_default();
     records.first().is_some_and(|record| record.offset == Some(offset))
 }

@@ -206,10 +206,8 @@ fn read_stretch(
     }
 }
 
-/// The names as patterns: names of VMs have no character with a meaning in a pattern.
 fn of(names: &[&str]) -> Globs {
-    let literal = names.iter().map(|name| globset::escape(name));
-    Globs::parse(literal).unwrap_or_default()
+    Globs::of_vms(names.iter().copied())
 }
 
 impl RereadResult {

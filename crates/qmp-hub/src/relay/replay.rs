@@ -92,9 +92,7 @@ impl Replay {
         (after, upto): (Offset, Offset),
         pretty: bool,
     ) -> (Self, Vec<u8>) {
-        // A name has no character with a meaning in a pattern; records of other VMs are skipped below anyway.
-        let vm_globs = Globs::parse([vm]).unwrap_or_default();
-        let query = Query { vm: vm_globs, kind: vec![RecordKind::Event], ..Query::default() };
+        let query = Query { vm: Globs::of_vms([vm]), kind: vec![RecordKind::Event], ..Query::default() };
         let cursor = Some(replays.reader.cursor(query, after));
         let replays = replays.clone();
         let replay =

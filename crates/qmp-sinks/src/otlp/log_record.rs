@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use qmp_events::EventSeverity;
-use qmp_wire::{Body, UnixMicros};
+use qmp_wire::{Body, QualifiedName, UnixMicros};
 use serde_json::{Value, json};
 
 use super::any_value::member;
@@ -60,14 +60,18 @@ pub(super) fn of(delivery: &Delivery, origin: &DeliveryOrigin) -> LogRecord {
 /// The attributes, and the number of those that were left out.
 fn attributes(delivery: &Delivery, origin: &DeliveryOrigin) -> (Vec<KeyValue>, u32) {
     let record = &delivery.record;
+    let (host, vm) = QualifiedName::divide(&record.vm);
     let mut found = vec![
         member("log.record.uid", json!(cloud_event::id(record, origin))),
-        member("qmp.vm", json!(record.vm)),
+        member("qmp.vm", json!(vm)),
         member("qmp.kind", json!(record.body.kind())),
         member("qmp.epoch", json!(record.epoch.0)),
         member("qmp.seq", json!(record.seq.0)),
     ];
     let mut add = |name: &str, value: Value| found.push(member(name, value));
+    if let Some(host) = host {
+        add("qmp.host", json!(host));
+    }
     if let Some(offset) = record.offset {
         add("qmp.offset", json!(offset.0));
     }

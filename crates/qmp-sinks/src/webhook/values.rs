@@ -49,7 +49,10 @@ pub(super) fn of(delivery: &Delivery, origin: &Arc<DeliveryOrigin>) -> Value {
     let is_resolved = ends_state(&record.body);
     values["ends_at"] = if is_resolved { json!(record.received.to_string()) } else { json!(FAR) };
     values["held_back"] = json!(delivery.held_back);
-    values["host"] = json!(origin.host);
+    // A record of another host's VM has its own.
+    if values.get("host").is_none() {
+        values["host"] = json!(origin.host);
+    }
     values["id"] = json!(cloud_event::id(record, origin));
     values["message"] = json!(fields::message(record));
     values["received_ms"] = json!(record.received.0.div_euclid(1_000));

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use qmp_journal::{Query, Reader};
 use qmp_settings::suggest;
-use qmp_wire::{Offset, Record};
+use qmp_wire::{Offset, QualifiedName, Record};
 
 use super::request::LogRequest;
-use crate::commands::left;
 use crate::exit::Failure;
+use crate::filter::VmArgs;
 use crate::hub::{HubArgs, HubClient, HubError, HubFollow, HubItem, Query as HubQuery};
 use crate::output::{self, Output};
 use crate::paths::{self, DefaultPaths};
@@ -132,23 +132,46 @@ impl Source {
         }
     }
 
-    /// Notes each name of a VM, patterns aside, that has no record. Returns whether there is one.
-    pub(in crate::commands) async fn note_unknown_vms(&self, names: &[String]) -> Result<bool, Failure> {
+    /// Notes each name of a VM and of a host, patterns aside, that has no record. Returns whether there is one.
+    pub(in crate::commands) async fn note_unknown_vms(&self, vms: &VmArgs) -> Result<bool, Failure> {
         let mut is_any_unknown = false;
-        for name in names.iter().filter(|name| !name.contains(['*', '?', '[', '{'])) {
+        let vm = |name: &String| ("VM", VmArgs { vm: vec![name.clone()], host: Vec::new() }, name.clone());
+        let host =
+            |name: &String| ("host", VmArgs { vm: Vec::new(), host: vec![name.clone()] }, name.clone());
+        for (what, named, name) in vms.vm.iter().map(vm).chain(vms.host.iter().map(host)) {
+            if name.contains(['*', '?', '[', '{']) || self.has_record_of(&named).await? {
+                continue;
+            }
             let known: Vec<String> = match self {
                 Self::File(reader) => reader.vms()?.into_iter().map(|vm| vm.vm.into()).collect(),
-                Self::Hub(client) if left::last(client, name, None).await?.is_some() => continue,
                 Self::Hub(client) => client.vms().await?.into_iter().map(|vm| vm.vm).collect(),
             };
-            if !known.contains(name) {
-                let near = suggest::nearest(name, known.iter().map(String::as_str));
-                let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                output::note(format_args!("note: the journal has no VM {name}{advice}"));
-                is_any_unknown = true;
-            }
+            let known = known.iter().flat_map(|known| {
+                let (host, vm) = QualifiedName::divide(known);
+                let names = if what == "VM" { [Some(vm), Some(known.as_str())] } else { [host, None] };
+                names.into_iter().flatten()
+            });
+            let near = suggest::nearest(&name, known);
+            let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            output::note(format_args!("note: the journal has no {what} {name}{advice}"));
+            is_any_unknown = true;
         }
         Ok(is_any_unknown)
+    }
+
+    /// Whether a VM of these is known in the journal's file, or has a record at the hub.
+    async fn has_record_of(&self, vms: &VmArgs) -> Result<bool, Failure> {
+        match self {
+            Self::File(reader) => {
+                let query = vms.query()?;
+                Ok(reader.vms()?.iter().any(|vm| query.has_vm(&vm.vm)))
+            }
+            Self::Hub(client) => {
+                let mut query = HubQuery::default();
+                vms.add_to(&mut query);
+                Ok(client.records(&query.with("last", 1)).await?.next_record().await?.is_some())
+            }
+        }
     }
 }
 

@@ -174,7 +174,7 @@ impl HubWait<'_> {
         }
         while let Some(record) = lines.next_record().await? {
             self.position = record.offset.unwrap_or(self.position);
-            if self.goal.is_match(&record) {
+            if *record.vm == *self.name && self.goal.is_match(&record) {
                 return Ok(Some(record));
             }
         }
@@ -191,6 +191,8 @@ impl HubWait<'_> {
         let mut follow = HubFollow::new(self.client.clone(), self.query.clone(), self.position);
         let end = loop {
             match follow.next().await? {
+                // The pattern also matches VMs of other hosts.
+                HubItem::Record(record) if *record.vm != *self.name => {}
                 HubItem::Record(record) if self.goal.is_match(&record) => break WaitStep::Match(record),
                 HubItem::Record(record) if is_gone(&record) && !keep_waiting => break WaitStep::Gone,
                 HubItem::Record(record) if is_left(&record) && !keep_waiting => break WaitStep::CheckAgain,

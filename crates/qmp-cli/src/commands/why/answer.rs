@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use qmp_events::EventKind;
 use qmp_findings::state::{MissingRecords, VmState};
-use qmp_wire::{Body, Record, UnixMicros};
+use qmp_wire::{Body, QualifiedName, Record, UnixMicros};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -96,6 +96,8 @@ impl Answer {
             .collect();
         #[derive(serde::Serialize)]
         struct Line<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            host: Option<&'a str>,
             vm: &'a str,
             #[serde(flatten)]
             state: &'a VmState,
@@ -116,7 +118,9 @@ impl Answer {
         let last_received = self.last_received.map(|at| at.to_string());
         let beginning_removed = self.is_beginning_removed;
         let certain_until = self.detached_later.as_ref().map(|later| later.certain_until.to_string());
+        let (host, vm) = QualifiedName::divide(vm);
         let line = Line {
+            host,
             vm,
             state: &self.state,
             evidence,

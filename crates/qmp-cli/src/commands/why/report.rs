@@ -201,7 +201,7 @@ async fn head(source: &Source) -> Result<Offset, Failure> {
 /// The first record of a VM after an offset.
 async fn first_after(source: &Source, vm: &str, after: Offset) -> Result<Option<Record<'static>>, Failure> {
     if let Source::File(reader) = source {
-        return Ok(reader.cursor(of_vm(vm)?, after).next_batch(1)?.pop());
+        return Ok(reader.cursor(of_vm(vm), after).next_batch(1)?.pop());
     }
     let mut first = None;
     each(source, vm, None, after, &mut |record| {

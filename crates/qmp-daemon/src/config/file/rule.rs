@@ -43,7 +43,7 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<(RuleC
     let states = state_selection(&mut settings);
     let mut selection = selection(&mut settings);
     if states.is_some() {
-        selection = Selection::of_alerts(name.as_deref().unwrap_or_default(), selection.vm);
+        selection = Selection::of_alerts(name.as_deref().unwrap_or_default(), selection.vm, selection.host);
     }
     let at_most: Option<DeliveryLimit> = settings.parsed(&keys::AT_MOST);
     if let Some(kind) = kind.filter(|kind| at_most.is_some() && !kind.may_hold_back) {
@@ -155,13 +155,14 @@ fn selection(settings: &mut Settings<'_, '_>) -> Selection {
     let finding = globs(settings, &keys::FINDING);
     warn_unknown_names(settings);
     let vm = globs(settings, &keys::VM).unwrap_or_default();
+    let host = globs(settings, &keys::HOST).unwrap_or_default();
     let kind = each(settings, &keys::KIND, |text| text.parse::<RecordKind>());
     let where_ = each(settings, &keys::WHERE, |text| text.parse::<WherePath>());
     let selected = RecordSelection { event: event.as_ref(), finding: finding.as_ref(), kind: &kind };
     for warning in selected.warnings(&where_) {
         settings.warn(&keys::WHERE, &warning);
     }
-    Selection { event, finding, kind, vm, where_ }
+    Selection { event, finding, kind, vm, host, where_ }
 }
 
 /// The states of a rule; `None` for a rule on records.

@@ -12,7 +12,7 @@ pub(crate) static RULE: TableSchema = TableSchema {
               alternatives; without any of them, every record is selected. With `state`, the rule delivers an alert when a VM \
               has been in one of the states `for` that long, and its end. As a service, actions can write only below \
               /var/lib/qmp-events and /var/log/qmp-events.",
-    keys: &[&NAME, &EVENT, &FINDING, &KIND, &STATE, &FOR, &VM, &WHERE, &AT_MOST, &FROM],
+    keys: &[&NAME, &EVENT, &FINDING, &KIND, &STATE, &FOR, &VM, &HOST, &WHERE, &AT_MOST, &FROM],
     variants: &VARIANTS,
     constraints: &[
         Constraint::Excludes { key: "at-most", others: kinds_that_never_hold_back },
@@ -78,10 +78,21 @@ pub(crate) static VM: KeySchema = KeySchema::new(
     "vm",
     Form::OneOrList { item: &Form::Text, min: 1 },
     "a name of a VM, or a list, such as [\"web*\", \"db1\"]",
-    "Patterns of names of VMs.",
+    "Patterns of names of VMs. A pattern with a `/` is compared with `HOST/VM`, and one that begins with `/` with the VMs of this \
+     host only.",
 )
 .absent("all")
 .example("\"web*\"");
+
+pub(crate) static HOST: KeySchema = KeySchema::new(
+    "host",
+    Form::OneOrList { item: &Form::Text, min: 1 },
+    "a name of a host, or a list, such as [\"node1\", \"!node9\"]",
+    "Patterns of the hosts of VMs of other hosts. A VM of this host has none: only a list of patterns after `!` \
+     selects it.",
+)
+.absent("all")
+.example("[\"node1\"]");
 
 pub(crate) static WHERE: KeySchema = KeySchema::new(
     "where",

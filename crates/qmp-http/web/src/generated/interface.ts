@@ -4,6 +4,7 @@
 export type AttachedRecord = {
   /** The span of certainty, counted from 1. */
   epoch: number;
+  host?: HostName;
   kind: "attached";
   /** Its position in the journal; the first is 1. */
   offset: number;
@@ -113,6 +114,7 @@ export type DetachedRecord = {
   detail?: string;
   /** The span of certainty, counted from 1. */
   epoch: number;
+  host?: HostName;
   kind: "detached";
   /** Its position in the journal; the first is 1. */
   offset: number;
@@ -244,6 +246,7 @@ export type EventRecord = {
   epoch: number;
   /** Its name, such as `STOP`, of at most 256 bytes. */
   event: string;
+  host?: HostName;
   kind: "event";
   /** Its position in the journal; the first is 1. */
   offset: number;
@@ -273,6 +276,7 @@ export type FindingRecord = {
   epoch: number;
   /** Its kind, such as `vm-stopped`. */
   finding: string;
+  host?: HostName;
   kind: "finding";
   /** Its position in the journal; the first is 1. */
   offset: number;
@@ -293,6 +297,7 @@ export type Findings = {
     finding: string;
     /** When it began. Microseconds since the Unix epoch. */
     from: number;
+    host?: HostName;
     /** Its record. */
     offset: number;
     /** Whether it lasted at the end of the window. */
@@ -320,6 +325,7 @@ export type Gaps = {
     epoch_before: number;
     /** The last moment that is certain. Microseconds since the Unix epoch. */
     from: number;
+    host?: HostName;
     /** The record that closed the epoch before it. */
     offset: number;
     /** Why the epoch before it closed. */
@@ -347,6 +353,9 @@ export type Health = {
 };
 
 export type HealthResponse = Health;
+
+/** The host of a VM of another host, whose hub recorded it. A host whose journal was created again has the suffix `~2`, `~3` and so on. Missing for a VM of this hu… */
+export type HostName = string;
 
 export type Hub = {
   /** The addresses at which the hub serves, as `qmp --hub` takes them: `unix:PATH`, `tcp:ADDRESS:PORT` or `https://ADDRESS:PORT`. */
@@ -629,6 +638,7 @@ export type Vm = {
   epoch: number | null;
   /** Why the monitor is not attached. */
   error?: string;
+  host?: HostName;
   last_event: LastEvent | null;
   /** The source of the VM: `configuration`, `command line`, `program`, or `discovery` and the rule that found it; `journal` for a VM that left. */
   origin: string;
@@ -675,6 +685,7 @@ export type VmAlone = {
   epoch: number | null;
   /** Why the monitor is not attached. */
   error?: string;
+  host?: HostName;
   /** Present if records are missing in the latest epoch or right before it: removed by retention, or unreadable. The state is that of the other records. */
   incomplete?: {
     /** The last record before them: epoch and number. Missing if there is none. */
