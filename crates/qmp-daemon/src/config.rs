@@ -6,6 +6,7 @@
 //!
 //! ```toml
 //! journal = "/var/lib/qmp-events/journal.db"
+//! host = "node1"                                                     # the default is the host's name
 //! http = ["unix:/run/qmp-events/hub.sock", "tcp:127.0.0.1:8080"]     # or a single string
 //! findings = true                                                    # false: record no findings
 //! silent-after = "30s"                                               # "off": do not ask VMs whether they answer
@@ -82,6 +83,8 @@ pub struct DaemonConfig {
     pub journal: PathBuf,
     /// Limits and options of the journal.
     pub journal_options: JournalOptions,
+    /// The name of this host in deliveries; `None` for the one that the system has.
+    pub host: Option<Box<str>>,
     /// The addresses for HTTP. Without any, the hub only writes its journal.
     pub http: Vec<HttpEndpoint>,
     /// Whether findings are recorded. The states of the VMs are known in any case.
@@ -132,6 +135,7 @@ impl DaemonConfig {
             origins: HashMap::new(),
             journal: journal.into(),
             journal_options: JournalOptions::default(),
+            host: None,
             http: Vec::new(),
             findings: true,
             relays: Vec::new(),
@@ -198,6 +202,7 @@ impl DaemonConfig {
             origins,
             journal,
             journal_options: JournalOptions { retention: file.retention, ..JournalOptions::default() },
+            host: file.host,
             http: http.into_iter().map(|endpoint| endpoint.value).collect(),
             findings: file.findings.unwrap_or(true),
             relays: relays.into_iter().map(|(name, relay)| (name, relay.value)).collect(),

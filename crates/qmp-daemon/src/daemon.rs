@@ -170,7 +170,7 @@ impl Parts {
             listeners.push(qmp_http::listen(endpoint).await?);
         }
         // Before any VM is attached, so that a new rule misses no record.
-        let rules = Rules::start(config.rules.clone(), journal, &config.journal).await?;
+        let rules = Rules::start(config.rules.clone(), config.host.clone(), journal, &config.journal).await?;
         hub_config.state_rules = rules.state_rules(&config.rules);
         hub_config.open_alerts = rules.open_alerts().await?;
         let (stop_http, http_ends) = watch::channel(false);

@@ -6,6 +6,7 @@ use crate::config::DaemonConfig;
 #[derive(Debug)]
 pub(crate) struct RestartOnlySettings {
     journal: std::path::PathBuf,
+    host: Option<Box<str>>,
     /// For comparison only.
     http: String,
     findings: bool,
@@ -14,12 +15,14 @@ pub(crate) struct RestartOnlySettings {
 impl RestartOnlySettings {
     pub(crate) fn new(config: &DaemonConfig) -> Self {
         let http = format!("{:?}", config.http);
-        Self { journal: config.journal.clone(), http, findings: config.findings }
+        let (journal, host) = (config.journal.clone(), config.host.clone());
+        Self { journal, host, http, findings: config.findings }
     }
 
     pub(crate) fn differences(&self, next: &Self) -> Vec<&'static str> {
         let keys = [
             ("journal", self.journal != next.journal),
+            ("host", self.host != next.host),
             ("http", self.http != next.http),
             ("findings", self.findings != next.findings),
         ];
@@ -41,6 +44,7 @@ mod tests {
         };
         assert_eq!(differences(|_| {}), [""; 0]);
         assert_eq!(differences(|config| config.journal = "/k.db".into()), ["journal"]);
+        assert_eq!(differences(|config| config.host = Some("node1".into())), ["host"]);
         assert_eq!(differences(|config| config.findings = false), ["findings"]);
         assert_eq!(differences(|config| config.http.push("/h.sock".parse().expect("an address"))), ["http"]);
     }

@@ -129,7 +129,7 @@ impl ApiState {
     /// The state of a hub with a journal and without VMs and rules.
     pub(super) async fn without_vms(journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
         let vm_states = qmp_hub::Observer::new(journal, false).vm_states();
-        let rules = Rules::start(Vec::new(), journal, &path).await.expect("starts");
+        let rules = Rules::start(Vec::new(), None, journal, &path).await.expect("starts");
         Self::new(
             VmRegistry::new(journal, false, qmp_hub::SilentAfter::Off),
             journal,

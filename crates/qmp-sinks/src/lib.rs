@@ -54,6 +54,8 @@ pub use kind::SinkKind;
 pub use kinds::{KINDS, VARIANTS};
 pub use message_id::message_id;
 pub use positions::PositionsError;
+/// Checks the name of this host in deliveries.
+pub use qmp_wire::check_host_name;
 pub use rule::{RuleConfig, Selection, StateSelection};
 pub use rules::{Changes, Rules, RulesError, STOP_DELIVERY_MAX};
 pub use silences::{SILENCE_MAX, Silence, SilenceError};

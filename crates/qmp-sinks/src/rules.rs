@@ -105,8 +105,14 @@ impl Changes {
 }
 
 impl Rules {
-    /// Starts the rules on a journal. A new rule begins at the journal's head.
-    pub async fn start(rules: Vec<RuleConfig>, journal: &Journal, path: &Path) -> Result<Self, RulesError> {
+    /// Starts the rules on a journal. A new rule begins at the journal's head. `host` is the name of this host in deliveries,
+    /// in place of the system's.
+    pub async fn start(
+        rules: Vec<RuleConfig>,
+        host: Option<Box<str>>,
+        journal: &Journal,
+        path: &Path,
+    ) -> Result<Self, RulesError> {
         let (reader, path) = (journal.reader(), path.to_owned());
         let opened = blocking(move || {
             // A journal that a hub has opened has an identity.
@@ -120,7 +126,8 @@ impl Rules {
         let write = positions.clone().write_until_stopped(stop);
         let writer =
             Task(tokio::spawn(duties.watch("positions of rules", move || *stopping.borrow(), write)));
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned().into();
+        let of_system = || rustix::system::uname().nodename().to_string_lossy().into_owned().into();
+        let host = host.unwrap_or_else(of_system);
         let started = Self(Arc::new(RuleState {
             reader: journal.reader(),
             appender: journal.appender(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use qmp_settings::schema::{KeySchema, Presence, TableSchema};
 
 use super::schema::{
-    FINDINGS, HTTP, HUB, JOURNAL, RETENTION_TABLE, SILENT_AFTER, VM, discover, http, relay, rule,
+    FINDINGS, HOST, HTTP, HUB, JOURNAL, RETENTION_TABLE, SILENT_AFTER, VM, discover, http, relay, rule,
 };
 
 /// Columns of the example.
@@ -59,6 +59,7 @@ const BLOCKS: &[Block] = &[
             ("name", ""),
             ("event", ""),
             ("vm", ""),
+            ("host", ""),
             ("where", ""),
             ("at-most", ""),
             ("run", ""),
@@ -122,7 +123,7 @@ pub fn config_example() -> String {
     example.text.push('\n');
     example.key(&HUB, &HTTP, HTTP.example, "");
     example.endpoint();
-    for key in [&FINDINGS, &SILENT_AFTER] {
+    for key in [&HOST, &FINDINGS, &SILENT_AFTER] {
         example.text.push('\n');
         example.key(&HUB, key, key.example, "#");
     }

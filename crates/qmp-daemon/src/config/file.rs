@@ -20,7 +20,7 @@ use qmp_hub::{SilentAfter, VmName};
 use qmp_journal::Retention;
 use qmp_settings::schema::KeySchema;
 use qmp_settings::{Document, Location, Problem, Settings, TomlValue};
-use qmp_sinks::RuleConfig;
+use qmp_sinks::{RuleConfig, check_host_name};
 use toml::de::DeValue;
 
 use super::error::ConfigError;
@@ -37,6 +37,7 @@ const CONFIG_MAX_BYTES: u64 = 4 << 20;
 pub struct ConfigFile {
     pub(super) vms: Vec<ConfiguredVm>,
     pub(super) journal: Option<PathBuf>,
+    pub(super) host: Option<Box<str>>,
     pub(super) http: Vec<Located<HttpEndpoint>>,
     pub(super) findings: Option<bool>,
     pub(super) silent_after: Option<SilentAfter>,
@@ -150,6 +151,7 @@ fn read_file(document: &mut Document<'_>) -> ConfigFile {
     let (rules, rule_locations) = rules.into_iter().unzip();
     ConfigFile {
         journal: values::path(&mut settings, &schema::JOURNAL),
+        host: host(&mut settings),
         http: read(&mut settings, &schema::HTTP, http::http),
         findings: settings.flag(&schema::FINDINGS),
         silent_after: settings.parsed(&schema::SILENT_AFTER),
@@ -159,6 +161,17 @@ fn read_file(document: &mut Document<'_>) -> ConfigFile {
         rules,
         rule_locations,
         warnings: Vec::new(),
+    }
+}
+
+fn host(settings: &mut Settings<'_, '_>) -> Option<Box<str>> {
+    let name = settings.text(&schema::HOST)?;
+    match check_host_name(name) {
+        Ok(()) => Some(name.into()),
+        Err(error) => {
+            settings.problem(&schema::HOST, &error.to_string());
+            None
+        }
     }
 }
 

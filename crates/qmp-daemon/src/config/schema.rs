@@ -19,7 +19,7 @@ use qmp_settings::schema::{Form, KeySchema, TableSchema};
 pub(super) static HUB: TableSchema = TableSchema {
     header: "",
     summary: "The journal, the addresses of HTTP, and what holds for all VMs.",
-    keys: &[&JOURNAL, &HTTP, &FINDINGS, &SILENT_AFTER, &RETENTION, &VMS, &DISCOVER, &RULES],
+    keys: &[&JOURNAL, &HOST, &HTTP, &FINDINGS, &SILENT_AFTER, &RETENTION, &VMS, &DISCOVER, &RULES],
     variants: &[],
     constraints: &[],
 };
@@ -32,6 +32,15 @@ pub(super) static JOURNAL: KeySchema = KeySchema::new(
 )
 .absent("`QMP_JOURNAL`, or the usual path")
 .example("\"/var/lib/qmp-events/journal.db\"");
+
+pub(super) static HOST: KeySchema = KeySchema::new(
+    "host",
+    Form::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$"),
+    "the name of a host, 1 to 253 characters out of A-Z a-z 0-9 . _ -",
+    "The name of this host in what rules deliver. It must be unique in a fleet.",
+)
+.absent("the host's name")
+.example("\"node1\"");
 
 pub(super) static HTTP: KeySchema = KeySchema::new(
     "http",
