@@ -20,7 +20,7 @@ const FILE_MAX_LINES: usize = 400;
 const FUNCTION_MAX_LINES: usize = 60;
 
 /// The crates of the workspace from the lowest to the highest: a crate depends only on those before it.
-const CRATES: [&str; 20] = [
+const CRATES: [&str; 21] = [
     "qmp-settings",
     "qmp-events",
     "qmp-wire",
@@ -29,6 +29,7 @@ const CRATES: [&str; 20] = [
     "qmp-host",
     "qmp-server",
     "qmp-client",
+    "qmp-archive",
     "qmp-journal",
     "qmp-history",
     "qmp-machine",
@@ -44,7 +45,7 @@ const CRATES: [&str; 20] = [
 ];
 
 /// Crates and the packages that must not be among their dependencies, direct or indirect.
-const ABSENT: [(&str, &[&str]); 10] = [
+const ABSENT: [(&str, &[&str]); 11] = [
     ("qmp-events", &["tokio", "rustix", "rusqlite", "qmp-wire"]),
     ("qmp-wire", &["tokio", "rustix", "rusqlite", "qmp-events"]),
     ("qmp-settings", &["tokio", "rustix", "rusqlite"]),
@@ -52,6 +53,7 @@ const ABSENT: [(&str, &[&str]); 10] = [
     ("qmp-server", &["tokio"]),
     // Optional features aside.
     ("qmp-machine", &["tokio", "toml", "rusqlite", "qmp-client"]),
+    ("qmp-archive", &["tokio", "rusqlite", "hyper", "qmp-journal"]),
     ("qmp-journal", &["axum", "hyper", "rustls", "toml", "qmp-client", "qmp-findings"]),
     ("qmp-history", &["axum", "hyper", "rustls", "toml", "qmp-client"]),
     ("qmp-libvirt", &["rusqlite", "qmp-wire"]),

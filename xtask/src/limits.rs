@@ -14,7 +14,7 @@ this page from the documentation of the constants.
 ";
 
 /// The crates in the order of the page, each with its title.
-const CRATES: [(&str, &str); 15] = [
+const CRATES: [(&str, &str); 16] = [
     ("qmp-wire", "Protocol"),
     ("qmp-events", "Catalogue"),
     ("qmp-client", "Client"),
@@ -22,6 +22,7 @@ const CRATES: [(&str, &str); 15] = [
     ("qmp-machine", "Emulated machine"),
     ("qmp-findings", "Findings"),
     ("qmp-journal", "Journal"),
+    ("qmp-archive", "Archive"),
     ("qmp-libvirt", "libvirt"),
     ("qmp-hub", "Hub"),
     ("qmp-sinks", "Rules and sinks"),
