@@ -45,7 +45,7 @@ impl Journal {
     /// Opens `path` for writing, creates the file if it is missing, and starts the writer's thread.
     ///
     /// Epochs that a hub left open are closed with the reason `hub stopped` and the last moment that is certain, but not
-    /// those of VMs of other hosts.
+    /// those of VMs of other hosts, and none without [`closes_open_epochs`](JournalOptions::closes_open_epochs).
     ///
     /// # Errors
     ///

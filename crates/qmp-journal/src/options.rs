@@ -13,6 +13,9 @@ pub struct JournalOptions {
     pub segment_records: u64,
     /// How long records are kept.
     pub retention: Retention,
+    /// Whether epochs that are open in the file are closed when it is opened: a hub that opens it follows no VM yet. An import
+    /// continues them.
+    pub closes_open_epochs: bool,
     /// Derives the classes and changes of summaries.
     pub digest: &'static dyn Digest,
 }
@@ -23,6 +26,7 @@ impl Default for JournalOptions {
             queue_max_bytes: JOURNAL_QUEUE_MAX_BYTES,
             segment_records: SEGMENT_RECORDS,
             retention: Retention::default(),
+            closes_open_epochs: true,
             digest: &NoDigest,
         }
     }

@@ -110,8 +110,13 @@ impl<S: Storage> Writer<S> {
         writer.counters.removed(0, first);
         writer.queue.order_retention(options.retention);
         writer.queue.set_foreign(restored.foreign);
+        let left_open = if options.closes_open_epochs || restored.lost.is_some() {
+            restored.left_open
+        } else {
+            Vec::new()
+        };
         writer
-            .close_left_open(&restored.left_open, first_received, restored.lost)
+            .close_left_open(&left_open, first_received, restored.lost)
             .await
             .map_err(|error| error.into_journal_error("write", writer.path().to_owned()))?;
         Ok(writer)
