@@ -38,6 +38,8 @@ pub struct ApiStateInner {
     pub(super) vms: Vms,
     pub(super) registry: VmRegistry,
     pub(super) journal: PathBuf,
+    /// The journal's own name; `None` if it cannot be read.
+    pub(super) journal_id: Option<Box<str>>,
     pub(super) reader: Reader,
     pub(super) reads: Reads,
     pub(super) started: UnixMicros,
@@ -84,6 +86,7 @@ impl ApiState {
         Self(Arc::new(ApiStateInner {
             vms: registry.vms().clone(),
             journal: config.journal,
+            journal_id: journal.reader().identity().ok().flatten(),
             reader: journal.reader(),
             started: clock::now(),
             ends,

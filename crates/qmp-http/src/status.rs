@@ -14,6 +14,8 @@ use crate::state::ApiState;
 pub(super) struct HubStatus {
     version: &'static str,
     journal: String,
+    /// The journal's own name, the same in every copy of the file.
+    journal_id: Option<Box<str>>,
     head: u64,
     /// `writing`, or the time and reason of the stall.
     journal_health: String,
@@ -33,6 +35,7 @@ pub(super) async fn hub(State(api): State<ApiState>) -> Json<HubStatus> {
     Json(HubStatus {
         version: env!("CARGO_PKG_VERSION"),
         journal: api.journal.display().to_string(),
+        journal_id: api.journal_id.clone(),
         head: api.head().0,
         journal_health: api.health.borrow().to_string(),
         journal_stalled_since: stall::since(&api),

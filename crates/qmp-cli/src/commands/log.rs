@@ -1,6 +1,6 @@
 //! `qmp log`: what happened, from the journal.
 
-mod request;
+pub(super) mod request;
 pub(super) mod source;
 mod reverse;
 
@@ -228,8 +228,8 @@ mod tests {
 
     #[test]
     fn vm_may_be_given_without_an_option() {
-        assert_eq!(request("web3").unwrap().vm, ["web3"]);
-        assert_eq!(request("web3 db* --vm x").unwrap().vm, ["web3", "db*", "x"]);
+        assert_eq!(request("web3").unwrap().vms.vm, ["web3"]);
+        assert_eq!(request("web3 db* --vm x").unwrap().vms.vm, ["web3", "db*", "x"]);
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod events;
 mod exec;
 mod journal;
 mod log;
+mod export;
+mod import;
 mod note;
 mod replay;
 mod serve;
@@ -74,6 +76,8 @@ commands! {
     emulate::Emulate,
     replay::Replay,
     backup::Backup,
+    export::Export,
+    import::Import,
     journal::Journal;
     completions::Completions,
     man::Man,

@@ -11,6 +11,12 @@ pub struct HubInfo {
     /// The path of its journal, as given when the hub was started.
     #[serde(default)]
     pub journal: Option<std::path::PathBuf>,
+    /// The journal's own name. A hub of an earlier release has none.
+    #[serde(default)]
+    pub journal_id: Option<Box<str>>,
+    /// The name of its host. A hub of an earlier release has none.
+    #[serde(default)]
+    pub host: Option<Box<str>>,
     /// When it was started.
     #[serde(default)]
     pub started: Option<String>,

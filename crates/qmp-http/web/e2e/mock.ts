@@ -87,6 +87,7 @@ export class Mock {
       return {
         version: "0",
         journal: "memory",
+        journal_id: null,
         head: records.at(-1)?.offset ?? 0,
         journal_health: "writing",
         journal_stalled_since: null,

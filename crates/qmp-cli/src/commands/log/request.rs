@@ -10,29 +10,29 @@ use crate::time::write;
 
 /// The records that are requested.
 #[derive(Clone, Debug)]
-pub(super) struct LogRequest {
-    pub(super) vms: VmArgs,
-    pub(super) events: EventArgs,
-    pub(super) kind: Vec<RecordKind>,
-    pub(super) since: Option<UnixMicros>,
-    pub(super) until: Option<UnixMicros>,
-    pub(super) after: Offset,
+pub(in crate::commands) struct LogRequest {
+    pub(in crate::commands) vms: VmArgs,
+    pub(in crate::commands) events: EventArgs,
+    pub(in crate::commands) kind: Vec<RecordKind>,
+    pub(in crate::commands) since: Option<UnixMicros>,
+    pub(in crate::commands) until: Option<UnixMicros>,
+    pub(in crate::commands) after: Offset,
     /// The option that gave `after`.
-    pub(super) after_option: &'static str,
-    pub(super) last: Option<usize>,
-    pub(super) follow: bool,
+    pub(in crate::commands) after_option: &'static str,
+    pub(in crate::commands) last: Option<usize>,
+    pub(in crate::commands) follow: bool,
 }
 
 impl LogRequest {
     /// The query of a journal's file.
-    pub(super) fn journal_query(&self) -> Result<JournalQuery, Failure> {
+    pub(in crate::commands) fn journal_query(&self) -> Result<JournalQuery, Failure> {
         let events = self.events.query().map_err(Failure::usage)?;
         let JournalQuery { vm, host, .. } = self.vms.query()?;
         Ok(JournalQuery { vm, host, kind: self.kind.clone(), since: self.since, until: self.until, ..events })
     }
 
     /// The query of a hub, without `after`, `last` and `follow`, which the caller adds.
-    pub(super) fn hub_query(&self) -> HubQuery {
+    pub(in crate::commands) fn hub_query(&self) -> HubQuery {
         let mut query = HubQuery::default();
         self.vms.add_to(&mut query);
         self.events.event.iter().for_each(|pattern| query.add("event", pattern));

@@ -19,7 +19,7 @@ use crate::paths::{self, DefaultPaths};
 pub(in crate::commands) const HUB_BACK: &str = "qmp: the hub is back, and no record is missing here; events that the hub may have missed lie between two epochs";
 
 /// Records that are read from the file at a time.
-pub(super) const BATCH_MAX_RECORDS: usize = 1_024;
+pub(in crate::commands) const BATCH_MAX_RECORDS: usize = 1_024;
 
 /// A source of records.
 pub(in crate::commands) enum Source {
@@ -231,7 +231,7 @@ async fn from_file(
 }
 
 /// Fails if the request begins after the head: committed records stay, so the offset belongs to another journal.
-pub(super) fn check_after(
+pub(in crate::commands) fn check_after(
     request: &LogRequest,
     head: Offset,
     journal: &impl fmt::Display,

@@ -368,6 +368,8 @@ export type Hub = {
   journal: string;
   /** `writing`, or the time and reason of the stall. */
   journal_health: string;
+  /** The journal's own name: 32 hexadecimal digits, the same in every copy of the file. */
+  journal_id: string | null;
   /** Since when the journal cannot be written; null if it can. RFC 3339 in UTC, with six digits. */
   journal_stalled_since: string | null;
   /** The process id of the hub. */
