@@ -2,13 +2,10 @@
 //!
 //! Source: numbers and order of libvirt's `remote_protocol.x` and `qemu_protocol.x`.
 
-use crate::domain::Domain;
+use crate::domain::{DOMAINS_MAX, Domain};
 use crate::header::Program;
 use crate::state::{Control, DomainState};
 use crate::xdr::{Decoder, Encoder, XdrError};
-
-/// Most domains in a reply, as in libvirt.
-const DOMAINS_MAX: u32 = 16_384;
 
 /// Most kinds of authentication in a reply: libvirt has three, and its limit is this.
 const AUTHENTICATIONS_MAX: u32 = 20;
@@ -119,6 +116,16 @@ impl Call {
     /// Whether QEMU executes it, which may take any time.
     pub(crate) fn is_command(&self) -> bool {
         matches!(self, Self::MonitorCommand { .. })
+    }
+
+    /// Returns the bytes of memory that it takes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let texts = match self {
+            Self::State(domain) | Self::Control(domain) => domain.name.len(),
+            Self::MonitorCommand { domain, command } => domain.name.len() + command.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + texts
     }
 
     pub(crate) fn procedure(&self) -> Procedure {

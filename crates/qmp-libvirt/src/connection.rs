@@ -18,7 +18,10 @@ use crate::xdr::XdrError;
 pub(crate) const CALLS_MAX: usize = 4;
 
 /// Most commands for QEMU among them. A QEMU that hangs never replies, and other calls must go on.
-pub(crate) const COMMANDS_MAX: usize = 2;
+pub const COMMANDS_MAX: usize = 3;
+
+/// Most bytes of calls that wait for their turn. A host has some thousand domains, with a call each.
+const WAITING_MAX_BYTES: usize = 16 << 20;
 
 /// How long a call may go without a reply, except a command for QEMU. A daemon that starts for the first time probes QEMU before
 /// it replies.
@@ -45,6 +48,9 @@ pub enum ConnectionError {
     /// A call has no reply.
     #[error("libvirt has not replied for {} s", CALL_TIMEOUT.as_secs())]
     NoReply,
+    /// The daemon demands more calls than it replies to.
+    #[error("libvirt replies too slowly: calls of {} MiB wait", WAITING_MAX_BYTES >> 20)]
+    Overloaded,
     /// The daemon closed the connection.
     #[error("libvirt closed the connection")]
     Closed,
@@ -77,6 +83,7 @@ pub(crate) struct Connection {
     last_serial: u32,
     waiting: VecDeque<(CallId, Call)>,
     waiting_commands: VecDeque<(CallId, Call)>,
+    waiting_bytes: usize,
     in_flight: BTreeMap<CallId, InFlight>,
     failed: Option<ConnectionError>,
 }
@@ -99,18 +106,24 @@ impl Connection {
             last_serial: 0,
             waiting: VecDeque::new(),
             waiting_commands: VecDeque::new(),
+            waiting_bytes: 0,
             in_flight: BTreeMap::new(),
             failed: None,
         }
     }
 
-    /// Queues a call; at most [`CALLS_MAX`] are sent before their replies.
+    /// Queues a call; at most [`CALLS_MAX`] are sent before their replies. If too many wait, the connection fails with
+    /// [`ConnectionError::Overloaded`].
     pub(crate) fn call(&mut self, call: Call, now: Instant) -> CallId {
         self.last_serial = self.last_serial.checked_add(1).unwrap_or(1);
         let id = CallId(self.last_serial);
         let waiting = if call.is_command() { &mut self.waiting_commands } else { &mut self.waiting };
+        self.waiting_bytes += call.held_bytes();
         waiting.push_back((id, call));
         self.send_waiting(now);
+        if self.waiting_bytes > WAITING_MAX_BYTES {
+            self.fail(ConnectionError::Overloaded);
+        }
         id
     }
 
@@ -199,6 +212,7 @@ impl Connection {
     fn send_waiting(&mut self, now: Instant) {
         while self.in_flight.len() < CALLS_MAX {
             let Some((id, call)) = self.waiting.pop_front().or_else(|| self.next_command()) else { return };
+            self.waiting_bytes -= call.held_bytes();
             let procedure = call.procedure();
             let header = Header::new(procedure.program, procedure.number, FrameType::Call, id.0);
             append_frame(&mut self.output, header, &call.payload());

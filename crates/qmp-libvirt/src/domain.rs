@@ -1,7 +1,14 @@
 //! A domain, as every call and event names it.
 
 use crate::uuid::Uuid;
+use crate::words::cut;
 use crate::xdr::{Decoder, Encoder, XdrError};
+
+/// Most domains of a daemon, as in libvirt's list.
+pub(crate) const DOMAINS_MAX: u32 = 16_384;
+
+/// Bytes of a name that are kept. libvirt's names are parts of names of files.
+const NAME_MAX_BYTES: usize = 1 << 10;
 
 /// A domain: a virtual machine that libvirt knows, running or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +29,7 @@ impl Domain {
     }
 
     pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Result<Self, XdrError> {
-        Ok(Self { name: decoder.text()?, uuid: decoder.uuid()?, id: decoder.i32()? })
+        Ok(Self { name: cut(decoder.text()?, NAME_MAX_BYTES), uuid: decoder.uuid()?, id: decoder.i32()? })
     }
 
     pub(crate) fn encode(&self, encoder: Encoder) -> Encoder {

@@ -13,8 +13,8 @@ mod header;
 mod frame;
 mod domain;
 mod remote_error;
-mod state;
 mod lifecycle;
+mod state;
 mod call;
 mod event;
 mod keepalive;
@@ -26,7 +26,7 @@ mod source;
 mod driver;
 
 pub use call::Version;
-pub use connection::{CallId, ConnectionError};
+pub use connection::{COMMANDS_MAX, CallId, ConnectionError};
 pub use domain::Domain;
 #[cfg(feature = "tokio")]
 pub use driver::{ConnectError, FollowSocket};

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use crate::words::cut;
 use crate::xdr::{Decoder, XdrError};
+
+/// Bytes of the text that are kept: it is logged, and a reply may have megabytes.
+const MESSAGE_MAX_BYTES: usize = 512;
 
 /// libvirtd's error, with its own text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +15,7 @@ pub struct RemoteError {
     pub code: i32,
     /// The part of libvirt that failed.
     pub part: i32,
-    /// The text, written for people.
+    /// The beginning of the text, written for people.
     pub message: Box<str>,
 }
 
@@ -57,7 +61,7 @@ impl RemoteError {
         let _numbers = (decoder.i32()?, decoder.i32()?);
         decoder.optional(|network| Ok((network.text()?, network.uuid()?)))?;
         decoder.finish()?;
-        Ok(Self { code, part, message })
+        Ok(Self { code, part, message: cut(message, MESSAGE_MAX_BYTES) })
     }
 }
 

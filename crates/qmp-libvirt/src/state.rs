@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::lifecycle::{Lifecycle, LifecycleEvent};
 use crate::words::word;
 use crate::xdr::{Decoder, XdrError};
 
@@ -87,6 +88,13 @@ impl DomainState {
     #[must_use]
     pub fn has_process(self) -> bool {
         self.state != 5
+    }
+
+    /// How a domain stopped that does not run; `None` if the reason is not known.
+    pub(crate) fn how_stopped(self) -> Option<Lifecycle> {
+        // The reasons from `shutdown` on are the details of the event, counted from 1.
+        let detail = (!self.has_process()).then_some(self.reason)?;
+        Some(Lifecycle { event: LifecycleEvent::Stopped, detail: detail - 1 })
     }
 
     pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Result<Self, XdrError> {

@@ -1,4 +1,4 @@
-//! libvirt's words for its numbers. A number without a word stays a number.
+//! libvirt's words for its numbers, and its texts. A number without a word stays a number.
 
 use std::borrow::Cow;
 
@@ -6,4 +6,9 @@ use std::borrow::Cow;
 pub(crate) fn word(words: &[&'static str], number: i32) -> Cow<'static, str> {
     let known = usize::try_from(number).ok().and_then(|number| words.get(number));
     known.map_or_else(|| number.to_string().into(), |word| (*word).into())
+}
+
+/// Returns the beginning of a text of the daemon, `max_bytes` at most.
+pub(crate) fn cut(text: Box<str>, max_bytes: usize) -> Box<str> {
+    if text.len() <= max_bytes { text } else { text[..text.floor_char_boundary(max_bytes)].into() }
 }

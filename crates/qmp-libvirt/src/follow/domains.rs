@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::held::Held;
+use super::held::{HELD_MAX_BYTES_OF_ALL, Held};
 use super::item::{Attachment, Began, EndReason, FollowItem};
-use crate::domain::Domain;
+use crate::domain::{DOMAINS_MAX, Domain};
 use crate::event::{Event, EventKind, MonitorEvent};
 use crate::lifecycle::{Lifecycle, LifecycleEvent};
 use crate::remote_error::RemoteError;
@@ -43,6 +43,10 @@ pub(crate) struct Domains {
     /// Domains that were reported, running or not.
     known: BTreeSet<Uuid>,
     ended: VecDeque<(Uuid, i32)>,
+    /// Domains that stopped before the list arrived, which may still name them, with the number of the run if it is known.
+    stopped_early: BTreeMap<Uuid, Option<i32>>,
+    /// Bytes of the events of all runs that wait for states.
+    held_bytes: usize,
     timers: BTreeSet<(Instant, Uuid)>,
     /// The list of domains that run has arrived.
     is_listed: bool,
@@ -81,10 +85,14 @@ impl Domains {
     /// Handles the list of all domains.
     pub(crate) fn handle_list(&mut self, domains: Vec<Domain>) {
         self.is_listed = true;
+        let stopped = std::mem::take(&mut self.stopped_early);
+        let has_stopped = |domain: &Domain| {
+            stopped.get(&domain.uuid).is_some_and(|run| run.is_none_or(|id| id == domain.id))
+        };
         let (running, off): (Vec<_>, Vec<_>) = domains.into_iter().partition(|domain| domain.run().is_some());
         for domain in running {
             let is_followed = self.runs.get(&domain.uuid).is_some_and(|run| run.domain.id == domain.id);
-            if !is_followed && !self.has_ended(&domain) {
+            if !is_followed && !has_stopped(&domain) && !self.has_ended(&domain) {
                 self.questions.push_back(Question::Control(domain.clone()));
                 self.begin(domain, Began::Found, Phase::Connecting);
             }
@@ -137,7 +145,7 @@ impl Domains {
                 return;
             }
             Err(error) if error.code == RemoteError::NO_DOMAIN => {
-                self.runs.remove(&asked.uuid);
+                self.remove_run(asked);
                 self.forget(asked.uuid);
                 return;
             }
@@ -148,10 +156,19 @@ impl Domains {
 
     pub(crate) fn handle_state(&mut self, asked: &Domain, result: Result<DomainState, RemoteError>) {
         let Some(run) = self.run_in(asked, Phase::Asking) else { return };
-        let Some(events) = run.held.take() else {
+        // Events that wait say that libvirtd had its monitor: they stand in an epoch, however short.
+        if run.began == Began::Found && run.held.is_empty() && !runs(&result) {
+            let lifecycle = run.stopped.or_else(|| result.ok().and_then(DomainState::how_stopped));
+            return self.end_unopened(asked, lifecycle);
+        }
+        let held_bytes = run.held.bytes();
+        let events = run.held.take();
+        self.held_bytes -= held_bytes;
+        let Some(events) = events else {
             self.questions.push_back(Question::State(asked.clone()));
             return;
         };
+        let Some(run) = self.runs.get_mut(&asked.uuid) else { return };
         run.phase = Phase::Open;
         let stopped = run.stopped;
         let (domain, began, started) = (run.domain.clone(), run.began, run.started);
@@ -236,15 +253,16 @@ impl Domains {
             self.begin(domain, began, phase);
         }
         let Some(run) = self.runs.get_mut(&uuid) else { return };
-        match run.phase {
-            Phase::Open => self.items.push_back(FollowItem::Event { uuid, event }),
-            Phase::Starting | Phase::Asking => run.held.push(event),
-            // An event says what control would: libvirtd can speak to QEMU.
-            Phase::Connecting | Phase::Unreadable => {
-                run.held.push(event);
-                run.phase = Phase::Asking;
-                self.questions.push_back(Question::State(run.domain.clone()));
-            }
+        if run.phase == Phase::Open {
+            return self.items.push_back(FollowItem::Event { uuid, event });
+        }
+        self.held_bytes -= run.held.bytes();
+        run.held.push(event, HELD_MAX_BYTES_OF_ALL - self.held_bytes);
+        self.held_bytes += run.held.bytes();
+        // An event says what control would: libvirtd can speak to QEMU.
+        if matches!(run.phase, Phase::Connecting | Phase::Unreadable) {
+            run.phase = Phase::Asking;
+            self.questions.push_back(Question::State(run.domain.clone()));
         }
     }
 
@@ -254,6 +272,7 @@ impl Domains {
         }
         self.replace(&domain);
         let uuid = domain.uuid;
+        self.stopped_early.remove(&uuid);
         if !self.runs.contains_key(&uuid) {
             self.begin(domain, Began::Started, Phase::Starting);
         }
@@ -270,7 +289,12 @@ impl Domains {
 
     /// The domain's id is −1 if libvirt itself ended the run.
     fn stop(&mut self, domain: &Domain, lifecycle: Lifecycle) {
-        let Some(run) = self.runs.get_mut(&domain.uuid) else { return };
+        let Some(run) = self.runs.get_mut(&domain.uuid) else {
+            if !self.is_listed && self.stopped_early.len() < DOMAINS_MAX as usize {
+                self.stopped_early.insert(domain.uuid, domain.run());
+            }
+            return;
+        };
         if domain.run().is_some_and(|id| id != run.domain.id) {
             return;
         }
@@ -314,7 +338,11 @@ impl Domains {
         self.remove(&ended, reason);
     }
 
+    /// Begins a run, unless there are as many as libvirt can list.
     fn begin(&mut self, domain: Domain, began: Began, phase: Phase) {
+        if self.runs.len() >= DOMAINS_MAX as usize {
+            return;
+        }
         self.known.insert(domain.uuid);
         self.items.push_back(FollowItem::Running(domain.clone()));
         let uuid = domain.uuid;
@@ -329,13 +357,28 @@ impl Domains {
         self.questions.push_back(Question::Exists(domain));
     }
 
+    /// Ends a run that was listed and does not run: `lifecycle` says how it stopped, unless the domain does not exist.
+    fn end_unopened(&mut self, domain: &Domain, lifecycle: Option<Lifecycle>) {
+        match lifecycle {
+            Some(lifecycle) => self.end(domain.clone(), EndReason::Stopped(lifecycle)),
+            None => {
+                self.remove_run(domain);
+                self.forget(domain.uuid);
+            }
+        }
+    }
+
     fn remove(&mut self, domain: &Domain, reason: EndReason) {
-        self.runs.remove(&domain.uuid);
+        self.remove_run(domain);
+        self.items.push_back(FollowItem::Detached { uuid: domain.uuid, reason });
+    }
+
+    fn remove_run(&mut self, domain: &Domain) {
+        self.held_bytes -= self.runs.remove(&domain.uuid).map_or(0, |run| run.held.bytes());
         self.ended.push_back((domain.uuid, domain.id));
         if self.ended.len() > ENDED_RUNS_MAX {
             self.ended.pop_front();
         }
-        self.items.push_back(FollowItem::Detached { uuid: domain.uuid, reason });
     }
 
     fn forget(&mut self, uuid: Uuid) {
@@ -350,5 +393,13 @@ impl Domains {
 
     fn run_in(&mut self, domain: &Domain, phase: Phase) -> Option<&mut Run> {
         self.runs.get_mut(&domain.uuid).filter(|run| run.domain.id == domain.id && run.phase == phase)
+    }
+}
+
+/// Whether a QEMU belongs to the domain, as far as the reply tells.
+fn runs(state: &Result<DomainState, RemoteError>) -> bool {
+    match state {
+        Ok(state) => state.has_process(),
+        Err(error) => error.code != RemoteError::NO_DOMAIN,
     }
 }

@@ -173,6 +173,61 @@ fn run_that_ends_before_its_state_is_known_keeps_its_events() {
 }
 
 #[test]
+fn domain_that_stops_while_the_session_opens_has_no_epoch() {
+    let opening = ["connected 9.0.0 host1", "running vm1#1", "listed"];
+    for (reason, word) in [(1, "shutdown"), (2, "destroyed"), (4, "migrated")] {
+        let mut conversation = Conversation::with_vm1();
+        conversation.daemon.domain("vm1").state = (5, reason);
+        let expected = [&opening[..], &[&format!("detached {word}")]].concat();
+        assert_eq!(conversation.run().expect("opens"), expected);
+        conversation.daemon.emit_lifecycle("vm1", STOPPED, reason - 1);
+        assert_eq!(conversation.run(), Ok(Vec::new()), "it is known already");
+    }
+    let mut conversation = Conversation::with_vm1();
+    let not_found = (42, "Domain not found".to_owned());
+    conversation.daemon.refusals.insert((REMOTE, 212), not_found);
+    assert_eq!(conversation.run().expect("opens"), [&opening[..], &["gone"]].concat());
+}
+
+#[test]
+fn domain_that_stopped_before_the_list_does_not_run() {
+    let mut conversation = Conversation::with_vm1();
+    // libvirt itself ended the run, and the list may be older.
+    conversation.daemon.domain("vm1").id = -1;
+    conversation.daemon.emit_lifecycle("vm1", STOPPED, 1);
+    conversation.daemon.domain("vm1").id = 1;
+    assert_eq!(conversation.run().expect("opens"), ["connected 9.0.0 host1", "listed"]);
+    set_running(&mut conversation, 2, 1);
+    conversation.daemon.emit_lifecycle("vm1", STARTED, 0);
+    let expected = ["running vm1#2", "attached vm1#2 started booted: running booted"];
+    assert_eq!(conversation.run().expect("goes on"), expected);
+}
+
+#[test]
+fn daemon_that_demands_calls_and_replies_to_none_is_left() {
+    let mut conversation = idle();
+    conversation.daemon.unanswered.push((REMOTE, 212));
+    for id in 2.. {
+        set_running(&mut conversation, id, 1);
+        conversation.daemon.emit_lifecycle("vm1", STARTED, 0);
+        let held_bytes = conversation.follow.held_bytes();
+        assert!(held_bytes < 40 << 20, "{held_bytes}");
+        if let Err(error) = conversation.run() {
+            assert_eq!(error.to_string(), "libvirt replies too slowly: calls of 16 MiB wait");
+            return;
+        }
+    }
+}
+
+#[test]
+fn long_error_of_the_daemon_is_cut() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.daemon.refusals.insert((REMOTE, 1), (38, "é".repeat(1 << 20)));
+    let error = conversation.run().expect_err("refused").to_string();
+    assert!(error.starts_with("cannot open the hypervisor: ") && error.len() < 600, "{}", error.len());
+}
+
+#[test]
 fn occupied_monitor_is_waited_for() {
     let mut conversation = Conversation::with_vm1();
     conversation.daemon.domain("vm1").control = 2;
@@ -260,7 +315,7 @@ fn qemu_that_never_replies_delays_no_other_call() {
         conversation.follow.execute(Uuid::from_bytes(UUID), r#"{"execute":"stop"}"#, conversation.now);
     }
     assert_eq!(conversation.run().expect("goes on"), [""; 0]);
-    assert_eq!(conversation.daemon.unreplied_calls(), 2, "the others wait");
+    assert_eq!(conversation.daemon.unreplied_calls(), 3, "the others wait");
     conversation.follow.reopen(Uuid::from_bytes(UUID), conversation.now);
     assert_eq!(conversation.run().expect("goes on"), ["attached vm1#1 reopened: running booted"]);
     assert_eq!(conversation.pass(Duration::from_secs(3600)).expect("no deadline"), [""; 0]);
