@@ -1,5 +1,7 @@
 //! Records that operators write: the body of their request, and the record in the journal.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use qmp_findings::assert_listed;
 use qmp_host::clock;
@@ -10,6 +12,9 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use crate::state::ApiState;
+
+/// How long the request of an operator waits for the commit of its record, which a full disk delays until it has room.
+const COMMIT_MAX: Duration = Duration::from_secs(10);
 
 /// Reads the body of a request; `form` is its form, for the error.
 pub(super) fn read_json<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, ApiError> {
@@ -54,7 +59,13 @@ pub(super) async fn append<'v>(
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "JournalStalled", desc)
     };
     let ticket = api.appender.append(&mut batch).map_err(no_room)?;
-    api.appender.committed(ticket).await.map_err(|error| ApiError::journal(&error))
+    match tokio::time::timeout(COMMIT_MAX, api.appender.committed(ticket)).await {
+        Ok(committed) => committed.map_err(|error| ApiError::journal(&error)),
+        Err(_) => {
+            let desc = "the journal is not written at present; the record is written when it is again";
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "JournalStalled", desc))
+        }
+    }
 }
 
 /// A whole number, which JSON may write as `5.0`, too.
