@@ -53,7 +53,7 @@ async fn responses_match_their_schemas() {
     assert_eq!(document["openapi"], "3.1.0");
 
     //  path in the document         method  request path                        body               status
-    let cases: [(&str, &str, &str, &str, u16); 44] = [
+    let cases: [(&str, &str, &str, &str, u16); 47] = [
         ("/v1/hub", "get", "/v1/hub", "", 200),
         ("/v1/vms", "get", "/v1/vms", "", 200),
         ("/v1/vms", "get", "/v1/vms?left=86400", "", 200),
