@@ -178,7 +178,8 @@ fn domain_that_stops_while_the_session_opens_has_no_epoch() {
     for (reason, word) in [(1, "shutdown"), (2, "destroyed"), (4, "migrated")] {
         let mut conversation = Conversation::with_vm1();
         conversation.daemon.domain("vm1").state = (5, reason);
-        let expected = [&opening[..], &[&format!("detached {word}")]].concat();
+        let detached = format!("detached {word}");
+        let expected = [&opening[..], &[&detached]].concat();
         assert_eq!(conversation.run().expect("opens"), expected);
         conversation.daemon.emit_lifecycle("vm1", STOPPED, reason - 1);
         assert_eq!(conversation.run(), Ok(Vec::new()), "it is known already");
