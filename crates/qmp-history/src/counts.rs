@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use qmp_findings::FindingKind;
 use qmp_journal::{
-    Change, ChangeKind, CountKey, JournalError, MinuteCount, Reader, RecordKind, SummaryVisitor, VmSelection,
+    Change, ChangeKind, CountKey, JournalError, MinuteCount, Reader, RecordKind, SegmentCounts,
+    SummaryVisitor, VmSelection,
 };
 use qmp_wire::{Offset, UnixMicros};
 use serde::Serialize;
@@ -159,7 +160,11 @@ struct CountVisitor<'v> {
     window: &'v Window,
     buckets: BucketFinder,
     total: u64,
-    entries: HashMap<Key, Entry>,
+    entries: Vec<(Key, Entry)>,
+    /// The index of the entry of each key.
+    index: HashMap<Key, usize>,
+    /// The last entry, which the next records often have, too.
+    last: Option<(Key, usize)>,
     kinds: Interner,
 }
 
@@ -171,7 +176,9 @@ impl<'v> CountVisitor<'v> {
             window,
             buckets: BucketFinder::new(window),
             total: 0,
-            entries: HashMap::new(),
+            entries: Vec::new(),
+            index: HashMap::new(),
+            last: None,
             kinds: Interner::default(),
         }
     }
@@ -204,11 +211,17 @@ impl<'v> CountVisitor<'v> {
 
     /// Adds records to a name: their times, and how many.
     fn add(&mut self, key: Key, times: impl IntoIterator<Item = (i64, u64)>) {
-        let (has_room, buckets) = (self.entries.len() < SPARK_NAMES_MAX, self.window.buckets as usize);
-        let entry = self.entries.entry(key).or_insert_with(|| Entry {
-            count: 0,
-            spark: if has_room { vec![0; buckets] } else { Vec::new() },
-        });
+        let index = match self.last.filter(|(last, _)| *last == key) {
+            Some((_, index)) => index,
+            None => *self.index.entry(key).or_insert_with(|| {
+                let buckets =
+                    if self.entries.len() < SPARK_NAMES_MAX { self.window.buckets as usize } else { 0 };
+                self.entries.push((key, Entry { count: 0, spark: vec![0; buckets] }));
+                self.entries.len() - 1
+            }),
+        };
+        self.last = Some((key, index));
+        let entry = &mut self.entries[index].1;
         for (at, records) in times {
             entry.count += records;
             if let Some(count) = entry.spark.get_mut(self.buckets.bucket_of(at)) {
@@ -285,8 +298,18 @@ fn calendar(at: i64) -> (u32, u32) {
 impl SummaryVisitor for CountVisitor<'_> {
     fn segment(&mut self, _first: Offset, _last: Offset) {}
 
-    fn wants(&self, key: CountKey) -> bool {
-        self.selection.severity(key.name, key.class).is_some()
+    fn segment_counts(&mut self, counts: &SegmentCounts<'_>) {
+        let (buckets, zone) = (self.buckets, self.request.zone_micros);
+        let has_hours = self.request.by.iter().any(|facet| matches!(facet, Facet::Hour | Facet::Weekday));
+        let end_of = |at: i64| {
+            let end = buckets.end_of(at);
+            if !has_hours {
+                return end;
+            }
+            let in_zone = at.saturating_add(zone);
+            end.min(at.saturating_add(HOUR - in_zone.rem_euclid(HOUR)))
+        };
+        counts.each_key(end_of, |key, minutes| self.counts(key, minutes));
     }
 
     fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {

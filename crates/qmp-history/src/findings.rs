@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use qmp_findings::FindingKind;
-use qmp_journal::{
-    Change, CountKey, Globs, JournalError, MinuteCount, Query, Reader, SummaryVisitor, VmSelection,
-};
+use qmp_journal::{Change, CountKey, Globs, JournalError, Query, Reader, SummaryVisitor, VmSelection};
 use qmp_wire::{Body, Causes, Offset, QualifiedName, UnixMicros};
 use serde::Serialize;
 
@@ -150,8 +148,6 @@ struct FindingVisitor<'v> {
 
 impl SummaryVisitor for FindingVisitor<'_> {
     fn segment(&mut self, _first: Offset, _last: Offset) {}
-
-    fn counts(&mut self, _key: CountKey, _minutes: &[MinuteCount]) {}
 
     fn record(&mut self, _key: CountKey, _at: UnixMicros, _offset: Offset) {}
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use qmp_journal::{Change, CountKey, MinuteCount, SummaryVisitor};
+use qmp_journal::{Change, CountKey, SegmentCounts, SummaryVisitor, VmCounts};
 use qmp_wire::{Offset, UnixMicros};
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::fold::{VmFold, Words};
 use crate::marks::Mark;
 use crate::selection::{Selection, index};
 use crate::severity::Severity;
-use crate::window::{BucketFinder, Window};
+use crate::window::{BucketFinder, SegmentBuckets, Window};
 
 const SEVERITIES: usize = Severity::ALL.len();
 
@@ -189,6 +189,24 @@ impl<'v> LaneVisitor<'v> {
     }
 }
 
+/// Adds the records of a VM to a lane; returns their number.
+fn add(
+    tally: &mut Tally,
+    lane: usize,
+    of_vm: VmCounts<'_>,
+    severities: &[Option<Severity>],
+    buckets: &SegmentBuckets<'_>,
+) -> u64 {
+    let mut records = 0;
+    buckets.each(of_vm, |key, bucket| {
+        if let Some(severity) = severities[key] {
+            tally.add(bucket, lane, severity, 1);
+            records += 1;
+        }
+    });
+    records
+}
+
 impl SummaryVisitor for LaneVisitor<'_> {
     fn segment(&mut self, first: Offset, last: Offset) {
         if self.segments.last().is_some_and(|(.., records)| *records == 0) {
@@ -197,24 +215,28 @@ impl SummaryVisitor for LaneVisitor<'_> {
         self.segments.push((first, last, 0));
     }
 
-    fn wants(&self, key: CountKey) -> bool {
-        self.selection.severity(key.name, key.class).is_some()
-    }
-
-    fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {
-        let Some(severity) = self.selection.severity(key.name, key.class) else { return };
-        if self.is_in_total(key.vm) {
-            for minute in minutes {
-                self.total.add(self.buckets.bucket_of(minute.begin().0), 0, severity, minute.records);
+    fn segment_counts(&mut self, counts: &SegmentCounts<'_>) {
+        let severities = self.selection.severities(counts);
+        let (finder, total) = (self.buckets, &mut self.total);
+        counts.each_together(
+            |at| finder.end_of(at),
+            |key, at, records| {
+                if let Some(severity) = severities[key] {
+                    total.add(finder.bucket_of(at), 0, severity, records);
+                }
+            },
+        );
+        let buckets = SegmentBuckets::new(finder, counts);
+        let has_every_vm = self.selection.has_every_vm;
+        counts.each_vm(|vm, of_vm| {
+            if !has_every_vm {
+                add(&mut self.total, 0, of_vm, &severities, &buckets);
             }
-        }
-        let Some(lane) = self.lane(key.vm) else { return };
-        let mut of_lane = 0;
-        for minute in minutes {
-            self.tally.add(self.buckets.bucket_of(minute.begin().0), lane, severity, minute.records);
-            of_lane += minute.records;
-        }
-        self.add_to_segment(of_lane);
+            if let Some(lane) = self.lane(vm) {
+                let records = add(&mut self.tally, lane, of_vm, &severities, &buckets);
+                self.add_to_segment(records);
+            }
+        });
     }
 
     fn record(&mut self, key: CountKey, at: UnixMicros, offset: Offset) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use qmp_journal::{Class, JournalError, Name, Query, Reader, RecordKind, VmSelection};
+use qmp_journal::{Class, JournalError, Name, Query, Reader, RecordKind, SegmentCounts, VmSelection};
 
 use crate::severity::Severity;
 
@@ -58,6 +58,11 @@ impl Selection {
     #[inline]
     pub(crate) fn severity(&self, name: u32, class: Class) -> Option<Severity> {
         self.severities.get(index(name))?[usize::from(class.number())]
+    }
+
+    /// The severity of each name and class of a segment; `None` where they are not selected.
+    pub(crate) fn severities(&self, counts: &SegmentCounts<'_>) -> Vec<Option<Severity>> {
+        counts.keys().iter().map(|(name, class)| self.severity(*name, *class)).collect()
     }
 
     /// One more than the highest id of a name.

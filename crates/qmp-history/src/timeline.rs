@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use qmp_journal::{
-    Change, CountKey, EpochSpan, JournalError, MinuteCount, Reader, SummaryVisitor, VmSelection,
+    Change, CountKey, EpochSpan, JournalError, Reader, SegmentCounts, SummaryVisitor, VmSelection,
 };
 use qmp_wire::{Body, DetachReason, Offset, UnixMicros};
 use serde::Serialize;
@@ -155,8 +155,7 @@ fn list(
     let has_order_of_trouble = request.sort == LaneOrder::Trouble;
     let changes = if has_order_of_trouble { every } else { VmSelection::None };
     let wanted = RequestedContent { together: false, counts: every, changes };
-    let has_all = selection.narrows_records || request.sort == LaneOrder::Activity;
-    let mut ranks = RankVisitor { selection, window, has_all, vms: Vec::new(), words: Words::default() };
+    let mut ranks = RankVisitor { selection, window, vms: Vec::new(), words: Words::default() };
     ranks.vms.resize_with(selection.ids_end(), Rank::default);
     read(reader, &request.scope, window, selection, wanted, &mut ranks)?;
     if selection.narrows_records {
@@ -208,11 +207,21 @@ struct Rank {
     fold: Option<Box<VmFold>>,
 }
 
+impl Rank {
+    #[inline]
+    fn add(&mut self, severity: Option<Severity>) {
+        match severity {
+            Some(Severity::Error) => self.errors += 1,
+            Some(Severity::Warning) => self.warnings += 1,
+            Some(_) => self.others += 1,
+            None => {}
+        }
+    }
+}
+
 struct RankVisitor<'v> {
     selection: &'v Selection,
     window: &'v Window,
-    /// Whether other records than errors and warnings are counted.
-    has_all: bool,
     /// By the id of the VM's name.
     vms: Vec<Rank>,
     words: Words,
@@ -221,16 +230,6 @@ struct RankVisitor<'v> {
 impl RankVisitor<'_> {
     fn records(&self, vm: u32) -> u64 {
         self.vms.get(index(vm)).map_or(0, |rank| rank.errors + rank.warnings + rank.others)
-    }
-
-    fn add(&mut self, key: CountKey, records: u64) {
-        let Some(rank) = self.vms.get_mut(index(key.vm)) else { return };
-        match self.selection.severity(key.name, key.class) {
-            Some(Severity::Error) => rank.errors += records,
-            Some(Severity::Warning) => rank.warnings += records,
-            Some(_) => rank.others += records,
-            None => {}
-        }
     }
 
     /// How much a VM needs an operator: by its state, by what lasts, by a gap; then its errors and warnings.
@@ -252,20 +251,23 @@ impl RankVisitor<'_> {
 impl SummaryVisitor for RankVisitor<'_> {
     fn segment(&mut self, _first: Offset, _last: Offset) {}
 
-    fn wants(&self, key: CountKey) -> bool {
-        match self.selection.severity(key.name, key.class) {
-            Some(Severity::Error | Severity::Warning) => true,
-            Some(_) => self.has_all,
-            None => false,
-        }
-    }
-
-    fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {
-        self.add(key, minutes.iter().map(|minute| minute.records).sum());
+    fn segment_counts(&mut self, counts: &SegmentCounts<'_>) {
+        let (severities, is_whole) = (self.selection.severities(counts), counts.is_whole());
+        counts.each_vm(|vm, of_vm| {
+            let Some(rank) = self.vms.get_mut(index(vm)) else { return };
+            of_vm.each(|key, minute| {
+                if is_whole || counts.in_window(minute).is_some() {
+                    rank.add(severities[key]);
+                }
+            });
+        });
     }
 
     fn record(&mut self, key: CountKey, _at: UnixMicros, _offset: Offset) {
-        self.add(key, 1);
+        let severity = self.selection.severity(key.name, key.class);
+        if let Some(rank) = self.vms.get_mut(index(key.vm)) {
+            rank.add(severity);
+        }
     }
 
     fn change(&mut self, vm: u32, offset: Offset, change: Change<'_>) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use qmp_journal::{JournalError, Query, Reader, SEGMENT_RECORDS};
+use qmp_journal::{JournalError, Query, Reader, SEGMENT_RECORDS, SegmentCounts, VmCounts};
 use qmp_wire::{Offset, UnixMicros};
 
 use crate::words::DIGEST;
@@ -99,6 +99,13 @@ impl BucketFinder {
         Self { since: window.since, bucket, reciprocal: u64::MAX / bucket }
     }
 
+    /// The end of the bucket of a time in the window.
+    pub(crate) fn end_of(&self, at: i64) -> i64 {
+        let after = i64::try_from(self.bucket_of(at)).unwrap_or(i64::MAX).saturating_add(1);
+        let bucket = i64::try_from(self.bucket).unwrap_or(i64::MAX);
+        self.since.saturating_add(after.saturating_mul(bucket))
+    }
+
     /// The bucket of a time in the window.
     #[inline]
     pub(crate) fn bucket_of(&self, at: i64) -> usize {
@@ -107,6 +114,51 @@ impl BucketFinder {
         let quotient = u64::try_from((u128::from(after) * u128::from(self.reciprocal)) >> 64).unwrap_or(0);
         let is_more = after - quotient * self.bucket >= self.bucket;
         usize::try_from(quotient + u64::from(is_more)).unwrap_or(usize::MAX)
+    }
+}
+
+/// The buckets of a segment's minutes.
+#[derive(Debug)]
+pub(crate) struct SegmentBuckets<'c> {
+    counts: SegmentCounts<'c>,
+    finder: BucketFinder,
+    /// The bucket of each minute; empty if there are too many.
+    table: Vec<u32>,
+}
+
+/// Minutes of a segment whose buckets are found once, in place of once for each record.
+const TABLE_MINUTES_MAX: u64 = 1 << 14;
+
+/// Stands for a bucket outside of the window.
+const OUTSIDE: u32 = u32::MAX;
+
+impl<'c> SegmentBuckets<'c> {
+    pub(crate) fn new(finder: BucketFinder, counts: &SegmentCounts<'c>) -> Self {
+        let bucket = |minute| {
+            let bucket = counts.in_window(minute).map(|at| finder.bucket_of(at));
+            bucket.and_then(|bucket| u32::try_from(bucket).ok()).unwrap_or(OUTSIDE)
+        };
+        let minutes = if counts.minutes() <= TABLE_MINUTES_MAX { counts.minutes() } else { 0 };
+        Self { counts: *counts, finder, table: (0..minutes).map(bucket).collect() }
+    }
+
+    /// Passes index of the key and bucket of each record that is in the window.
+    #[inline]
+    pub(crate) fn each(&self, of_vm: VmCounts<'_>, mut each: impl FnMut(usize, usize)) {
+        if self.table.is_empty() {
+            of_vm.each(|key, minute| {
+                if let Some(at) = self.counts.in_window(minute) {
+                    each(key, self.finder.bucket_of(at));
+                }
+            });
+            return;
+        }
+        of_vm.each(|key, minute| {
+            let bucket = usize::try_from(minute).ok().and_then(|minute| self.table.get(minute)).copied();
+            if let Some(bucket) = bucket.filter(|bucket| *bucket != OUTSIDE) {
+                each(key, bucket as usize);
+            }
+        });
     }
 }
 

@@ -492,4 +492,35 @@ proptest! {
             prop_assert_eq!(severities.get(Severity::Error.name()).copied().unwrap_or(0), panics as u64);
         }
     }
+
+    /// A reader that has summaries in memory gives the same as one that decodes them, for all windows and orders.
+    #[test]
+    fn timelines_from_memory_are_those_of_the_file(
+        drafts in drafts(),
+        segment_records in 2_u64..40,
+        requests in prop::collection::vec((0_i64..30, 1_i64..40, 1_u32..50, 0_usize..4, 0_u8..6), 1..6),
+    ) {
+        let written = WrittenJournal::new(segment_records);
+        written.append(&["web1", "web2", "db1"].map(|vm| attached(vm, BEGIN, "running")));
+        written.append(&drafts);
+        let reader = written.reader();
+        for (since, minutes, buckets, lanes, way) in requests {
+            let (since, until) = (BEGIN + since * MINUTE, BEGIN + (since + minutes) * MINUTE);
+            let mut request = TimelineRequest { lanes, ..request(since, until, buckets) };
+            request.sort = [LaneOrder::Name, LaneOrder::Trouble, LaneOrder::Activity][usize::from(way % 3)];
+            if way > 2 {
+                request.scope.query.vm = Globs::parse(["web*"]).expect("a pattern");
+            }
+            prop_assert_eq!(read(&reader, &request), read(&written.reader(), &request));
+            let request = CountsRequest {
+                scope: request.scope,
+                by: Facet::ALL.to_vec(),
+                buckets,
+                top: 2,
+                zone_micros: 0,
+            };
+            let counted = |reader: &Reader| counts(reader, &request, UnixMicros(until)).expect("reads");
+            prop_assert_eq!(counted(&reader), counted(&written.reader()));
+        }
+    }
 }

@@ -12,7 +12,8 @@ use super::names::Role;
 use super::passing::record_at;
 use super::query::Query;
 use super::reader::Reader;
-use super::summary_reader::{self, SummaryRead, SummaryRequest, SummaryVisitor};
+use super::summary_reader;
+use super::summary_request::{SummaryRead, SummaryRequest, SummaryVisitor};
 
 /// A name of the journal with its id, which counts have in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]

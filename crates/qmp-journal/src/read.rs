@@ -16,10 +16,11 @@ use super::columns::{SEALED, unsigned};
 use super::damage::DamageLog;
 use super::error::JournalError;
 use super::file;
-use super::limits::READ_CONNECTIONS_IDLE_MAX;
+use super::limits::{READ_CONNECTIONS_IDLE_MAX, SUMMARY_CACHE_MAX_BYTES};
 use super::lock::{LockedJournal, PublishedHead};
 use super::open_part::OpenPart;
 use super::row::{LargeRecord, NameCache, RowReader, name};
+use super::summary_cache::SummaryCache;
 
 /// One file and the idle connections to it.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) struct ReadFile {
     returned: Condvar,
     damage: Arc<DamageLog>,
     checked_indexes: Arc<CheckedIndexes>,
-    checked_summaries: Arc<CheckedIndexes>,
+    summaries: Mutex<SummaryCache>,
     /// The records after the last segment, for readers of summaries.
     open_part: Mutex<OpenPart>,
     /// Large records are read one at a time.
@@ -60,7 +61,6 @@ pub(super) struct ReadConnection {
     names: NameCache,
     damage: Arc<DamageLog>,
     checked_indexes: Arc<CheckedIndexes>,
-    checked_summaries: Arc<CheckedIndexes>,
     /// The file was taken as unchangeable: nothing may be written in its directory.
     immutable: bool,
     /// Whether reading ends at a large record.
@@ -77,7 +77,6 @@ impl ReadFile {
     pub(super) fn open(path: &Path, locked: Option<LockedJournal>) -> Result<Self, JournalError> {
         let first = ReadConnection::open(path)?;
         let (damage, checked_indexes) = (Arc::clone(&first.damage), Arc::clone(&first.checked_indexes));
-        let checked_summaries = Arc::clone(&first.checked_summaries);
         let connections = Connections {
             idle: vec![first],
             idle_max: READ_CONNECTIONS_IDLE_MAX,
@@ -90,7 +89,7 @@ impl ReadFile {
             returned: Condvar::new(),
             damage,
             checked_indexes,
-            checked_summaries,
+            summaries: Mutex::new(SummaryCache::new(SUMMARY_CACHE_MAX_BYTES)),
             open_part: Mutex::default(),
             large: Mutex::default(),
             _locked: locked,
@@ -161,6 +160,11 @@ impl ReadFile {
         lock(&self.open_part)
     }
 
+    /// The summaries that readers have decoded.
+    pub(super) fn summaries(&self) -> MutexGuard<'_, SummaryCache> {
+        lock(&self.summaries)
+    }
+
     /// Closes the idle connections, and from here on each one that a reader gives back: with the last connection
     /// SQLite clears up beside the file, and a connection that only reads cannot do it.
     pub(super) fn keep_none(&self) {
@@ -201,7 +205,6 @@ impl ReadConnection {
             names: NameCache::default(),
             damage: Arc::default(),
             checked_indexes: Arc::default(),
-            checked_summaries: Arc::default(),
             immutable,
             ends_at_large: false,
             large: None,
@@ -211,18 +214,12 @@ impl ReadConnection {
     /// The same, which shares what the connections of `file` met.
     fn of(self, file: &ReadFile) -> Self {
         let (damage, checked_indexes) = (Arc::clone(&file.damage), Arc::clone(&file.checked_indexes));
-        let checked_summaries = Arc::clone(&file.checked_summaries);
-        Self { damage, checked_indexes, checked_summaries, ..self }
+        Self { damage, checked_indexes, ..self }
     }
 
     /// Segments whose index is whole.
     pub(super) fn checked_indexes(&self) -> MutexGuard<'_, HashSet<u64>> {
         lock(&self.checked_indexes)
-    }
-
-    /// Segments whose counts were read once, and are no damaged bytes.
-    pub(super) fn checked_summaries(&self) -> MutexGuard<'_, HashSet<u64>> {
-        lock(&self.checked_summaries)
     }
 
     /// The unreadable ranges.

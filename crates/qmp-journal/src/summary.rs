@@ -5,6 +5,7 @@
 
 mod changes;
 mod counts;
+mod table;
 mod standing;
 mod builder;
 
@@ -13,3 +14,4 @@ pub(super) use changes::{ChangeOf, read_changes};
 pub(super) use counts::read_counts;
 pub use counts::{CountKey, MinuteCount};
 pub(super) use standing::StandingConditions;
+pub(super) use table::CountTable;

@@ -4,100 +4,30 @@
 //! after the last segment are read one by one. Changes are read from the last summary before the window that has what
 //! holds, so that the values at the beginning of the window are known; and after the window those that reach back into it.
 
-use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Instant;
 
 use qmp_wire::{Offset, UnixMicros};
-use rusqlite::OptionalExtension as _;
 
-use super::columns::{number, unsigned};
-use super::damage::Damage;
-use super::digest::{Change, Digest};
 use super::error::JournalError;
 use super::light::{LightRecord, read_light};
 use super::limits::READ_SEGMENTS_MAX;
 use super::read::{ReadConnection, ReadFile};
 use super::rows::Stretch;
-use super::summary::{ChangeOf, CountKey, MinuteCount, read_changes, read_counts};
-use super::vm_selection::VmSelection;
-
-/// A window of the journal, and what is wanted of it.
-#[derive(Clone, Copy, Debug)]
-pub struct SummaryRequest<'a> {
-    /// Derives classes and changes, as in the options of the journal.
-    pub digest: &'a dyn Digest,
-    /// Received at this time or later. With [`Self::is_exact`] not set, the begin of a minute.
-    pub since: UnixMicros,
-    /// Received before this time. With [`Self::is_exact`] not set, the begin of a minute.
-    pub until: UnixMicros,
-    /// Only records after this one are counted.
-    pub after: Offset,
-    /// Whether each record is wanted with its own time, which is read from the records.
-    pub is_exact: bool,
-    /// Whether the counts of all VMs together are wanted.
-    pub together: bool,
-    /// The VMs whose counts are wanted.
-    pub counts: VmSelection<'a>,
-    /// The VMs whose changes are wanted.
-    pub changes: VmSelection<'a>,
-    /// When to stop; at least one segment is read.
-    pub deadline: Option<Instant>,
-}
-
-/// Takes what a reader of summaries finds.
-pub trait SummaryVisitor {
-    /// A segment, or the records after the last one, begins: its counts come next.
-    fn segment(&mut self, first: Offset, last: Offset);
-    /// Whether the counts of the key are wanted.
-    fn wants(&self, _key: CountKey) -> bool {
-        true
-    }
-    /// Records of a wanted key were counted, by ascending minutes.
-    fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]);
-    /// A record was read by itself.
-    fn record(&mut self, key: CountKey, at: UnixMicros, offset: Offset);
-    /// A VM changed. Changes of one VM are passed in the order of the journal.
-    fn change(&mut self, vm: u32, offset: Offset, change: Change<'_>);
-}
-
-/// The result of a reading.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SummaryRead {
-    /// The first offset that is kept.
-    pub first: Offset,
-    /// The last offset in a sealed segment.
-    pub sealed: Offset,
-    /// The last offset.
-    pub head: Offset,
-    /// The last record that was counted if the deadline passed before the end of the window.
-    pub read_to: Option<Offset>,
-    /// Whether all records of the window are in sealed segments.
-    pub is_sealed: bool,
-}
-
-/// A sealed segment with the numbers of its summary.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    first: u64,
-    last: u64,
-    received_min: i64,
-    received_max: i64,
-    version: Option<u32>,
-    earliest: Option<i64>,
-}
-
-/// The way to read a segment.
-#[derive(Clone, Copy, Debug)]
-struct Step {
-    segment: Segment,
-    is_in_window: bool,
-}
+use super::segment_counts::SegmentCounts;
+use super::summary::{ChangeOf, CountKey, CountTable, read_changes};
+use super::summary_cache::RequestNumber;
+use super::summary_load::{CountLoader, note_if_invalid, with_blob};
+use super::summary_plan::{Plan, Segment, Step, plan};
+use super::summary_request::{SummaryRead, SummaryRequest, SummaryVisitor};
 
 /// The reading of one request.
 struct RequestReader<'r, V> {
+    file: &'r ReadFile,
     request: &'r SummaryRequest<'r>,
     visitor: &'r mut V,
     first: u64,
+    number: RequestNumber,
     read_to: Option<Offset>,
 }
 
@@ -107,12 +37,12 @@ pub(super) fn read<V: SummaryVisitor>(
     request: &SummaryRequest<'_>,
     visitor: &mut V,
 ) -> Result<SummaryRead, JournalError> {
-    let (first, sealed, begin, steps) = file.with(|connection| {
-        let (first, sealed) = (connection.first()?, connection.sealed()?);
-        let (begin, steps) = plan(connection, request)?;
-        Ok((first, sealed, begin, steps))
-    })?;
-    let mut reading = RequestReader { request, visitor, first, read_to: None };
+    let (first, sealed, plan) =
+        file.with(|connection| Ok((connection.first()?, connection.sealed()?, plan(connection, request)?)))?;
+    let Plan { begin, steps, first_segment } = plan;
+    let number = file.summaries().begin(first_segment);
+    let loader = CountLoader::new(file, request, number);
+    let mut reading = RequestReader { file, request, visitor, first, number, read_to: None };
     if let Some(held) = begin {
         reading.changes(&held, 0);
     }
@@ -120,7 +50,14 @@ pub(super) fn read<V: SummaryVisitor>(
     while let Some((now, later)) =
         rest.split_at_checked(rest.len().min(READ_SEGMENTS_MAX)).filter(|_| !rest.is_empty())
     {
-        file.with(|connection| now.iter().try_for_each(|step| reading.step(connection, *step)))?;
+        let counted = now.iter().filter(|step| step.has_counts(request, first)).map(|step| step.segment);
+        let mut counts = loader.load(&counted.collect::<Vec<_>>())?.into_iter();
+        file.with(|connection| {
+            now.iter().try_for_each(|step| {
+                let counts = step.has_counts(request, first).then(|| counts.next()).flatten().flatten();
+                reading.step(connection, *step, counts.as_deref())
+            })
+        })?;
         if reading.read_to.is_some() {
             break;
         }
@@ -134,120 +71,37 @@ pub(super) fn read<V: SummaryVisitor>(
     Ok(SummaryRead { first: Offset(first), sealed: Offset(sealed), head: Offset(head), read_to, is_sealed })
 }
 
-/// The conditions before the first segment to read, and the segments to read.
-fn plan(
-    connection: &ReadConnection,
-    request: &SummaryRequest<'_>,
-) -> Result<(Option<Vec<u8>>, Vec<Step>), JournalError> {
-    let segments = segments(connection)?;
-    let SummaryRequest { since, until, after, .. } = *request;
-    let is_in_window = |segment: &Segment| {
-        segment.received_max >= since.0 && segment.received_min < until.0 && segment.last > after.0
-    };
-    let window =
-        segments.iter().position(|segment| segment.received_max >= since.0).unwrap_or(segments.len());
-    let mut held = None;
-    let mut begin = window;
-    if !request.changes.is_none() {
-        let before = segments.get(window).map_or(i64::MAX, |segment| number(segment.first));
-        let found = held_before(connection, before)?;
-        let upto = found.as_ref().map_or(0, |(segment, _)| *segment);
-        begin = segments.partition_point(|segment| segment.last <= upto).min(window);
-        held = found.map(|(_, standing)| standing);
-    }
-    let steps = segments.iter().enumerate().skip(begin).filter_map(|(index, segment)| {
-        let is_in_window = is_in_window(segment);
-        let reaches_back = segment.earliest.is_some_and(|earliest| earliest < until.0);
-        let has_changes = !request.changes.is_none() && (index < window || reaches_back);
-        (is_in_window || has_changes).then_some(Step { segment: *segment, is_in_window })
-    });
-    Ok((held, steps.collect()))
-}
-
-fn segments(connection: &ReadConnection) -> Result<Vec<Segment>, JournalError> {
-    let sql = "SELECT segment.first, segment.last, received_min, received_max, summary.version, summary.earliest \
-               FROM segment LEFT JOIN summary ON summary.segment = segment.last ORDER BY segment.last";
-    connection.sql(|connection| {
-        let mut select = connection.prepare_cached(sql)?;
-        let rows = select.query_map([], |row| {
-            Ok(Segment {
-                first: unsigned(row.get(0)?),
-                last: unsigned(row.get(1)?),
-                received_min: row.get(2)?,
-                received_max: row.get(3)?,
-                version: row.get(4)?,
-                earliest: row.get(5)?,
-            })
-        })?;
-        rows.collect()
-    })
-}
-
-/// The conditions after the last segment before `offset` that has them.
-fn held_before(connection: &ReadConnection, offset: i64) -> Result<Option<(u64, Vec<u8>)>, JournalError> {
-    let sql = "SELECT segment, standing FROM summary WHERE segment < ?1 AND standing IS NOT NULL \
-               ORDER BY segment DESC LIMIT 1";
-    connection.sql(|connection| {
-        let mut select = connection.prepare_cached(sql)?;
-        select.query_row([offset], |row| Ok((unsigned(row.get(0)?), row.get(1)?))).optional()
-    })
-}
-
 impl<V: SummaryVisitor> RequestReader<'_, V> {
-    fn step(&mut self, connection: &mut ReadConnection, step: Step) -> Result<(), JournalError> {
+    /// Reads a segment by its summary, of which `counts` are decoded, or record by record.
+    fn step(
+        &mut self,
+        connection: &mut ReadConnection,
+        step: Step,
+        counts: Option<&CountTable>,
+    ) -> Result<(), JournalError> {
         let Step { segment, is_in_window } = step;
+        let SummaryRequest { together, counts: vms, since, until, .. } = *self.request;
         if self.read_to.is_some() {
             return Ok(());
         }
-        let has_summary = segment.version == Some(self.request.digest.version());
         if is_in_window {
             self.visitor.segment(Offset(segment.first), Offset(segment.last));
         }
-        let has_all_records = segment.first >= self.first;
-        let is_whole = segment.last > self.request.after.0 && segment.first > self.request.after.0;
-        let counted = is_in_window
-            && has_summary
-            && has_all_records
-            && is_whole
-            && !self.request.is_exact
-            && self.counts(connection, segment)?;
+        if let Some(table) = counts {
+            self.visitor.segment_counts(&SegmentCounts::new(table, (since, until), together, vms));
+        }
+        let counted = counts.is_some() || (!together && vms.is_none());
+        let wants_changes = !self.request.changes.is_none();
         let changed =
-            !self.request.changes.is_none() && has_summary && self.stored_changes(connection, segment)?;
-        let wants_changes = !self.request.changes.is_none() && !changed;
-        if is_in_window && (!counted || wants_changes) {
-            self.scan(connection, segment, !counted, wants_changes)?;
+            wants_changes && segment.has_summary(self.request) && self.stored_changes(connection, segment)?;
+        let scans_changes = wants_changes && !changed;
+        if is_in_window && (!counted || scans_changes) {
+            self.scan(connection, segment, !counted, scans_changes)?;
         }
         if is_in_window && self.request.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             self.read_to = Some(Offset(segment.last));
         }
         Ok(())
-    }
-
-    /// Passes the counts of a segment's summary; `false` if it cannot be used.
-    fn counts(&mut self, connection: &ReadConnection, segment: Segment) -> Result<bool, JournalError> {
-        let SummaryRequest { together, counts, since, until, .. } = *self.request;
-        if !together && counts.is_none() {
-            return Ok(true);
-        }
-        let visitor = RefCell::new(&mut *self.visitor);
-        let read = with_blob(connection, "counts", segment, |bytes| {
-            let is_known = connection.checked_summaries().contains(&segment.last);
-            if !is_known {
-                // Read once without effect: counts that were passed cannot be taken back.
-                read_counts(bytes, |_| true, |_| false, |_, _| ())?;
-                connection.checked_summaries().insert(segment.last);
-            }
-            let mut of_vms = counts.ascending();
-            let wants_vm = |vm| if vm == 0 { together } else { of_vms(vm) };
-            let wants = |key| visitor.borrow().wants(key);
-            read_counts(bytes, wants_vm, wants, |key, minutes| {
-                let minutes = in_window(minutes, since, until);
-                if !minutes.is_empty() {
-                    visitor.borrow_mut().counts(key, minutes);
-                }
-            })
-        })?;
-        Ok(is_valid(connection, segment, read))
     }
 
     /// Passes the changes of a segment's summary; `false` if it cannot be used.
@@ -256,8 +110,22 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
         connection: &ReadConnection,
         segment: Segment,
     ) -> Result<bool, JournalError> {
-        let read = with_blob(connection, "changes", segment, |bytes| self.changes(bytes, segment.first))?;
-        Ok(is_valid(connection, segment, read))
+        let (last, version) = (segment.last, self.request.digest.version());
+        let cached = self.file.summaries().changes(last, version, self.number);
+        if let Some(bytes) = cached {
+            let read = self.changes(&bytes, segment.first);
+            note_if_invalid(connection, &segment, Some(&read));
+            return Ok(read.is_some());
+        }
+        let read = with_blob(connection, "changes", &segment, |bytes| {
+            self.changes(bytes, segment.first).map(|()| Arc::from(bytes))
+        })?;
+        note_if_invalid(connection, &segment, read.as_ref());
+        let bytes: Option<Arc<[u8]>> = read.flatten();
+        if let Some(bytes) = &bytes {
+            self.file.summaries().put_changes(last, version, self.number, bytes);
+        }
+        Ok(bytes.is_some())
     }
 
     fn changes(&mut self, bytes: &[u8], first: u64) -> Option<()> {
@@ -323,42 +191,4 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
             })
         })
     }
-}
-
-/// The minutes that begin in a window.
-fn in_window(minutes: &[MinuteCount], since: UnixMicros, until: UnixMicros) -> &[MinuteCount] {
-    let (Some(first), Some(last)) = (minutes.first(), minutes.last()) else { return minutes };
-    if first.begin() >= since && last.begin() < until {
-        return minutes;
-    }
-    let begin = minutes.partition_point(|minute| minute.begin() < since);
-    let end = minutes.partition_point(|minute| minute.begin() < until);
-    &minutes[begin.min(end)..end]
-}
-
-/// Reads a blob of a segment's summary; `None` if there is none.
-fn with_blob<T>(
-    connection: &ReadConnection,
-    column: &str,
-    segment: Segment,
-    read: impl FnOnce(&[u8]) -> T,
-) -> Result<Option<T>, JournalError> {
-    let sql = format!("SELECT {column} FROM summary WHERE segment = ?1");
-    connection
-        .sql(|connection| {
-            let mut select = connection.prepare_cached(&sql)?;
-            select
-                .query_row([number(segment.last)], |row| Ok(row.get_ref(0)?.as_blob().ok().map(read)))
-                .optional()
-        })
-        .map(Option::flatten)
-}
-
-/// Whether a blob of a segment's summary was there and valid. Notes the damage if it was not valid.
-fn is_valid(connection: &ReadConnection, segment: Segment, read: Option<Option<()>>) -> bool {
-    if read == Some(None) {
-        let damage = Damage::Index("its summary is invalid".into());
-        connection.damage().note(segment.first, segment.last, damage);
-    }
-    read == Some(Some(()))
 }

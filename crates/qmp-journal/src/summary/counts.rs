@@ -27,7 +27,7 @@ pub(crate) struct Cell {
 }
 
 /// A name and a class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(u64);
 
 impl Key {
@@ -35,9 +35,16 @@ impl Key {
         Self(u64::from(name) << Class::BITS | u64::from(class.number()))
     }
 
-    fn read(key: u64) -> Option<(u32, Class)> {
-        let class = Class::new((key & 0xff) as u8);
-        Some((u32::try_from(key >> Class::BITS).ok()?, class))
+    /// Takes the difference to the next key.
+    #[inline]
+    pub(crate) fn next(self, run: &mut &[u8]) -> Option<Self> {
+        self.0.checked_add(take_varint(run)?).map(Self)
+    }
+
+    /// Name and class; `None` if a name has no such id.
+    pub(crate) fn split(self) -> Option<(u32, Class)> {
+        let class = Class::new((self.0 & 0xff) as u8);
+        Some((u32::try_from(self.0 >> Class::BITS).ok()?, class))
     }
 }
 
@@ -115,52 +122,53 @@ fn write_run(out: &mut Vec<u8>, run: &mut Vec<u8>, vm: u32, pairs: &[(Key, i64)]
     out.extend_from_slice(run);
 }
 
-/// Passes the minutes of the wanted VMs and keys to `each`, by VM, name and class; the VM 0 stands for all. `None` if the bytes
-/// are no counts; some may have been passed then.
-pub(crate) fn read_counts(
-    bytes: &[u8],
-    mut wants_vm: impl FnMut(u32) -> bool,
-    mut wants: impl FnMut(CountKey) -> bool,
-    mut each: impl FnMut(CountKey, &[MinuteCount]),
-) -> Option<()> {
-    let mut minutes = Vec::new();
+/// Passes the first minute, and the id and the encoded counts of each VM to `each`; the VM 0 comes first and stands for all.
+/// `None` if the bytes are no counts, or if `each` returns it.
+pub(crate) fn each_vm(bytes: &[u8], mut each: impl FnMut(i64, u32, &[u8]) -> Option<()>) -> Option<()> {
     let mut rest = bytes.strip_prefix(&[FORM])?;
     let base = take_signed(&mut rest)?;
     let mut vm = 0_u32;
     while !rest.is_empty() {
         vm = vm.checked_add(u32::try_from(take_varint(&mut rest)?).ok()?)?;
-        let mut run = take_bytes(&mut rest)?;
-        if !wants_vm(vm) {
-            continue;
-        }
-        let mut key = 0_u64;
-        while !run.is_empty() {
-            key = key.checked_add(take_varint(&mut run)?)?;
-            let (name, class) = Key::read(key)?;
-            let key = CountKey { vm, name, class };
-            if wants(key) {
-                minutes.clear();
-                run = read_minutes(run, base, |minute| minutes.push(minute))?;
-                each(key, &minutes);
-            } else {
-                run = read_minutes(run, base, |_| ())?;
-            }
-        }
+        each(base, vm, take_bytes(&mut rest)?)?;
     }
     Some(())
 }
 
-/// Passes the minutes of a key to `each`; returns the bytes after them.
+/// Passes the minutes of all VMs to `each`, by VM, name and class; the VM 0 stands for all. `None` if the bytes are no counts;
+/// some may have been passed then.
+pub(crate) fn read_counts(bytes: &[u8], mut each: impl FnMut(CountKey, &[MinuteCount])) -> Option<()> {
+    let mut minutes = Vec::new();
+    each_vm(bytes, |base, vm, mut run| {
+        let mut key = Key(0);
+        while !run.is_empty() {
+            key = key.next(&mut run)?;
+            let (name, class) = key.split()?;
+            minutes.clear();
+            read_minutes(&mut run, |after, records| {
+                minutes.push(MinuteCount { minute: base.checked_add_unsigned(after)?, records });
+                Some(())
+            })?;
+            each(CountKey { vm, name, class }, &minutes);
+        }
+        Some(())
+    })
+}
+
+/// Passes the minutes of a key to `each`, counted from the first minute of the segment, with the number of records. `None` if
+/// the bytes are no minutes, or if `each` returns it.
 #[inline(always)]
-fn read_minutes(mut run: &[u8], base: i64, mut each: impl FnMut(MinuteCount)) -> Option<&[u8]> {
-    let mut minute = base;
-    for _ in 0..take_varint(&mut run)? {
-        let step = take_varint(&mut run)?;
-        minute = minute.checked_add_unsigned(step >> 1)?;
-        let records = if step & 1 == 1 { take_varint(&mut run)? } else { 1 };
-        each(MinuteCount { minute, records });
+pub(crate) fn read_minutes(run: &mut &[u8], mut each: impl FnMut(u64, u64) -> Option<()>) -> Option<()> {
+    let mut rest = *run;
+    let mut minute = 0_u64;
+    for _ in 0..take_varint(&mut rest)? {
+        let step = take_varint(&mut rest)?;
+        minute = minute.checked_add(step >> 1)?;
+        let records = if step & 1 == 1 { take_varint(&mut rest)? } else { 1 };
+        each(minute, records)?;
     }
-    Some(run)
+    *run = rest;
+    Some(())
 }
 
 #[cfg(test)]
@@ -177,7 +185,7 @@ mod tests {
         Cell { vm, key: Key::new(name, Class::new(class)), minute }
     }
 
-    fn read(bytes: &[u8], is_wanted: impl Fn(u32) -> bool) -> Option<Counts> {
+    fn read(bytes: &[u8]) -> Option<Counts> {
         let mut counts = Counts::new();
         let each = |CountKey { vm, name, class }: CountKey, minutes: &[MinuteCount]| {
             for MinuteCount { minute, records } in minutes {
@@ -185,14 +193,14 @@ mod tests {
                 assert_eq!(before, None, "each cell is there once");
             }
         };
-        read_counts(bytes, is_wanted, |_| true, each).map(|()| counts)
+        read_counts(bytes, each).map(|()| counts)
     }
 
     /// The counts of the records one by one, of their VM and of all VMs.
     fn naive(cells: &[Cell]) -> Counts {
         let mut counts = Counts::new();
         for cell in cells {
-            let (name, class) = Key::read(cell.key.0).expect("a key");
+            let (name, class) = cell.key.split().expect("a key");
             for vm in [0, cell.vm] {
                 *counts.entry((vm, name, class, cell.minute)).or_default() += 1;
             }
@@ -207,21 +215,18 @@ mod tests {
     }
 
     proptest! {
-        /// The counts are those of the records, and a reader gets those of the VMs that it wants.
+        /// The counts are those of the records.
         #[test]
-        fn counts_are_those_of_the_records(cells in cells(), wanted in 0_u32..6) {
+        fn counts_are_those_of_the_records(cells in cells()) {
             let bytes = write_counts(&mut cells.clone());
-            let expected = naive(&cells);
-            prop_assert_eq!(read(&bytes, |_| true), Some(expected.clone()));
-            let of_one = expected.into_iter().filter(|((vm, ..), _)| *vm == wanted).collect();
-            prop_assert_eq!(read(&bytes, |vm| vm == wanted), Some(of_one));
+            prop_assert_eq!(read(&bytes), Some(naive(&cells)));
         }
 
         /// Bytes that are no counts never panic.
         #[test]
         fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), has_form in any::<bool>()) {
             let bytes = if has_form { [&[FORM], bytes.as_slice()].concat() } else { bytes };
-            let _ = read_counts(&bytes, |_| true, |_| true, |_, _| ());
+            let _ = read_counts(&bytes, |_, _| ());
         }
 
         /// Cut or changed counts never panic.
@@ -230,9 +235,9 @@ mod tests {
             let mut cells = cells;
             let mut bytes = write_counts(&mut cells);
             let at = at.index(bytes.len());
-            let _ = read_counts(&bytes[..at], |_| true, |_| true, |_, _| ());
+            let _ = read_counts(&bytes[..at], |_, _| ());
             bytes[at] = byte;
-            let _ = read_counts(&bytes, |_| true, |_| true, |_, _| ());
+            let _ = read_counts(&bytes, |_, _| ());
         }
     }
 

@@ -1,0 +1,108 @@
+//! The segments that a request to the summaries has to read.
+
+use rusqlite::OptionalExtension as _;
+
+use super::columns::{number, unsigned};
+use super::error::JournalError;
+use super::read::ReadConnection;
+use super::summary_request::SummaryRequest;
+
+/// A sealed segment with the numbers of its summary.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) received_min: i64,
+    pub(super) received_max: i64,
+    pub(super) version: Option<u32>,
+    pub(super) earliest: Option<i64>,
+}
+
+/// The way to read a segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) segment: Segment,
+    pub(super) is_in_window: bool,
+}
+
+impl Step {
+    /// Whether the counts of the summary can be used, and are wanted. `first` is the first offset that is kept.
+    pub(super) fn has_counts(&self, request: &SummaryRequest<'_>, first: u64) -> bool {
+        let Self { segment, is_in_window } = *self;
+        let is_whole = segment.first >= first && segment.first > request.after.0;
+        let is_wanted = request.together || !request.counts.is_none();
+        is_in_window && is_whole && is_wanted && !request.is_exact && segment.has_summary(request)
+    }
+}
+
+impl Segment {
+    /// Whether there is a summary of the version of the request.
+    pub(super) fn has_summary(&self, request: &SummaryRequest<'_>) -> bool {
+        self.version == Some(request.digest.version())
+    }
+}
+
+/// What a request has to read.
+pub(super) struct Plan {
+    /// The conditions before the first segment to read.
+    pub(super) begin: Option<Vec<u8>>,
+    pub(super) steps: Vec<Step>,
+    /// The last offset of the first segment of the journal.
+    pub(super) first_segment: u64,
+}
+
+pub(super) fn plan(connection: &ReadConnection, request: &SummaryRequest<'_>) -> Result<Plan, JournalError> {
+    let segments = segments(connection)?;
+    let first_segment = segments.first().map_or(0, |segment| segment.last);
+    let SummaryRequest { since, until, after, .. } = *request;
+    let is_in_window = |segment: &Segment| {
+        segment.received_max >= since.0 && segment.received_min < until.0 && segment.last > after.0
+    };
+    let window =
+        segments.iter().position(|segment| segment.received_max >= since.0).unwrap_or(segments.len());
+    let mut held = None;
+    let mut begin = window;
+    if !request.changes.is_none() {
+        let before = segments.get(window).map_or(i64::MAX, |segment| number(segment.first));
+        let found = held_before(connection, before)?;
+        let upto = found.as_ref().map_or(0, |(segment, _)| *segment);
+        begin = segments.partition_point(|segment| segment.last <= upto).min(window);
+        held = found.map(|(_, standing)| standing);
+    }
+    let steps = segments.iter().enumerate().skip(begin).filter_map(|(index, segment)| {
+        let is_in_window = is_in_window(segment);
+        let reaches_back = segment.earliest.is_some_and(|earliest| earliest < until.0);
+        let has_changes = !request.changes.is_none() && (index < window || reaches_back);
+        (is_in_window || has_changes).then_some(Step { segment: *segment, is_in_window })
+    });
+    Ok(Plan { begin: held, steps: steps.collect(), first_segment })
+}
+
+fn segments(connection: &ReadConnection) -> Result<Vec<Segment>, JournalError> {
+    let sql = "SELECT segment.first, segment.last, received_min, received_max, summary.version, summary.earliest \
+               FROM segment LEFT JOIN summary ON summary.segment = segment.last ORDER BY segment.last";
+    connection.sql(|connection| {
+        let mut select = connection.prepare_cached(sql)?;
+        let rows = select.query_map([], |row| {
+            Ok(Segment {
+                first: unsigned(row.get(0)?),
+                last: unsigned(row.get(1)?),
+                received_min: row.get(2)?,
+                received_max: row.get(3)?,
+                version: row.get(4)?,
+                earliest: row.get(5)?,
+            })
+        })?;
+        rows.collect()
+    })
+}
+
+/// The conditions after the last segment before `offset` that has them.
+fn held_before(connection: &ReadConnection, offset: i64) -> Result<Option<(u64, Vec<u8>)>, JournalError> {
+    let sql = "SELECT segment, standing FROM summary WHERE segment < ?1 AND standing IS NOT NULL \
+               ORDER BY segment DESC LIMIT 1";
+    connection.sql(|connection| {
+        let mut select = connection.prepare_cached(sql)?;
+        select.query_row([offset], |row| Ok((unsigned(row.get(0)?), row.get(1)?))).optional()
+    })
+}
