@@ -82,6 +82,17 @@ impl TimelineRequest {
     }
 }
 
+impl Timeline {
+    /// Leaves the counts of these severities alone.
+    pub fn keep_severities(&mut self, severities: &[Severity]) {
+        let is_kept = |name: &str| severities.iter().any(|severity| severity.name() == name);
+        let counts = self.lanes.iter_mut().map(|lane| &mut lane.counts);
+        for counts in counts.chain([&mut self.total]) {
+            counts.retain(|name, _| is_kept(name));
+        }
+    }
+}
+
 /// Reads the lanes of a window.
 ///
 /// # Errors

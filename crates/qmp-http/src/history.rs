@@ -35,7 +35,15 @@ pub(super) async fn timeline(
     let _memory = memory.map_err(|error| ApiError::no_memory(&error))?;
     let is_closed = |timeline: &Timeline| timeline.coverage.is_closed;
     let held = held(&headers, &request.scope);
-    answer(&api, held, is_closed, move |reader| qmp_history::timeline(reader, &request, clock::now())).await
+    let severities = history_query::severities(&parameters)?;
+    answer(&api, held, is_closed, move |reader| {
+        let mut timeline = qmp_history::timeline(reader, &request, clock::now())?;
+        if !severities.is_empty() {
+            timeline.keep_severities(&severities);
+        }
+        Ok(timeline)
+    })
+    .await
 }
 
 pub(super) async fn counts(

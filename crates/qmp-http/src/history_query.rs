@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use qmp_history::{
-    BUCKETS_MAX, CountsRequest, Facet, FindingsRequest, GapsRequest, LaneOrder, Scope, TimelineRequest,
+    BUCKETS_MAX, CountsRequest, Facet, FindingsRequest, GapsRequest, LaneOrder, Scope, Severity,
+    TimelineRequest,
 };
 use qmp_journal::{Globs, Query, RecordKind, WherePath};
 use qmp_wire::{Offset, UnixMicros};
@@ -55,7 +56,7 @@ const ZONE_MAX_MINUTES: i64 = 14 * 60;
 const MICROS_MAX_DIGITS: usize = 16;
 
 /// Parameters that may have several values.
-const REPEATABLE: [&str; 7] = ["by", "vm", "host", "event", "finding", "kind", "where"];
+const REPEATABLE: [&str; 8] = ["by", "vm", "host", "event", "finding", "kind", "where", "severity"];
 
 type Parameters = [(String, String)];
 
@@ -96,9 +97,9 @@ impl<'p> Filters<'p> {
 
 /// The parameters of `GET /v1/timeline`.
 pub(super) fn timeline(parameters: &Parameters, head: Offset) -> Result<TimelineRequest, ApiError> {
-    const KNOWN: [&str; 13] = [
+    const KNOWN: [&str; 14] = [
         "vm", "host", "event", "kind", "where", "since", "until", "after", "buckets", "lanes", "from",
-        "sort", "marks",
+        "sort", "marks", "severity",
     ];
     let mut filters = Filters::default();
     let mut request = TimelineRequest {
@@ -116,6 +117,8 @@ pub(super) fn timeline(parameters: &Parameters, head: Offset) -> Result<Timeline
             "marks" => request.marks = within_limits(name, value, 0, MARKS_MAX)?,
             "from" => request.from = Some(value.as_str().into()),
             "sort" => request.sort = order(value)?,
+            // Of the response, and not of the reading.
+            "severity" => {}
             name => {
                 if !filters.take(name, value)? {
                     return Err(unknown(name, &KNOWN));
@@ -125,6 +128,18 @@ pub(super) fn timeline(parameters: &Parameters, head: Offset) -> Result<Timeline
     }
     refuse_repeated(parameters, &REPEATABLE)?;
     Ok(TimelineRequest { scope: filters.scope(head)?, ..request })
+}
+
+/// The severities whose counts `GET /v1/timeline` returns; none stands for all.
+pub(super) fn severities(parameters: &Parameters) -> Result<Vec<Severity>, ApiError> {
+    let severity = |value: &str| {
+        Severity::ALL.into_iter().find(|severity| severity.name() == value).ok_or_else(|| {
+            let known = Severity::ALL.map(Severity::name).join(", ");
+            ApiError::bad_request(format!("severity={value}: expected one of {known}"))
+        })
+    };
+    let values = parameters.iter().filter(|(name, _)| name == "severity");
+    values.map(|(_, value)| severity(value)).collect()
 }
 
 /// The parameters of `GET /v1/counts`.
@@ -355,6 +370,9 @@ mod tests {
             let error = timeline(&owned(&[(name, value)]), Offset(9)).expect_err(name);
             assert_eq!(error.status, 400, "{name}={value}");
             assert!(error.desc.starts_with(expected), "{name}={value}: {}", error.desc);
+        }
+        for (severity, is_known) in [("warning", true), ("urgent", false), ("", false)] {
+            assert_eq!(severities(&owned(&[("severity", severity)])).is_ok(), is_known, "{severity}");
         }
         for zone in ["", "02:00", "+2:00", "+02", "+02:60", "+15:00", "+aa:00", "é2:00"] {
             assert!(counts(&owned(&[("zone", zone)]), Offset(9)).is_err(), "{zone}");

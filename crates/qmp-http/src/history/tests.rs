@@ -140,6 +140,9 @@ async fn timeline_has_states_gaps_findings_and_marks() {
     assert_eq!(lane["counts"]["lifecycle"], json!([[1, 2], [10, 1]]), "{lane}");
     assert_eq!(found["total"], lane["counts"]);
 
+    let severities = "severity=error&severity=warning";
+    let urgent = hub.get(&format!("/v1/timeline?{}&buckets=20&{severities}", window(0, 1_200))).await;
+    assert_eq!((&urgent["total"], &urgent["lanes"][0]["counts"]), (&json!({}), &json!({})));
     let few = hub.get(&format!("/v1/timeline?{}&buckets=20&marks=2", window(0, 1_200))).await;
     assert_eq!(few["lanes"][0].get("marks"), None, "there are more");
     let narrow = hub.get(&format!("/v1/timeline?{}&buckets=100&event=STOP", window(50, 70))).await;
