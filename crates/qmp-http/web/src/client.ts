@@ -38,8 +38,14 @@ type Parameters = [name: string, value: string | number][];
 /** Called where the hub requires a token, or refuses the one of this tab. */
 export type TokenRequired = (wasRefused: boolean) => void;
 
+/** How long the answer to an urgent request may take to be painted. In a hidden tab nothing is. */
+const PAINT_MAX_MS = 500;
+
 export class Client {
   private readonly tokenRequired: TokenRequired;
+  /** Urgent requests without an answer, and painting. */
+  private urgent = 0;
+  private waiting: (() => void)[] = [];
 
   constructor(tokenRequired: TokenRequired) {
     this.tokenRequired = tokenRequired;
@@ -69,6 +75,26 @@ export class Client {
   private async json<T>(path: string, parameters: Parameters, signal?: AbortSignal): Promise<T> {
     const response = await this.open(path, parameters, { signal: signal ?? null });
     return (await response.json()) as T;
+  }
+
+  /** Does a request before all others: those that wait for `idle` begin after it was painted. */
+  async first<T>(request: Promise<T>): Promise<T> {
+    this.urgent += 1;
+    const ended = (): void => {
+      this.urgent -= 1;
+      if (this.urgent === 0) for (const resume of this.waiting.splice(0)) resume();
+    };
+    try {
+      return await request;
+    } finally {
+      afterPaint(ended);
+    }
+  }
+
+  /** Waits while there is an urgent request. */
+  async idle(signal: AbortSignal): Promise<void> {
+    while (this.urgent > 0) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    signal.throwIfAborted();
   }
 
   hub(signal?: AbortSignal): Promise<Hub> {
@@ -190,4 +216,21 @@ export function positionKey(vm: string, [epoch, seq]: Position): RecordKey {
 
 export function recordKey(record: HubRecord): RecordKey {
   return { vm: record.vm, epoch: record.epoch, seq: record.seq };
+}
+
+/** Calls `then` once when what was changed just now has been painted: in the next frame, and shown with the one after it. */
+function afterPaint(then: () => void): void {
+  const done = (): void => {
+    window.clearTimeout(timer);
+    window.cancelAnimationFrame(frame);
+    then();
+  };
+  const timer = window.setTimeout(done, PAINT_MAX_MS);
+  let left = 3;
+  const next = (): void => {
+    left -= 1;
+    if (left === 0) done();
+    else frame = window.requestAnimationFrame(next);
+  };
+  let frame = window.requestAnimationFrame(next);
 }

@@ -1,11 +1,18 @@
 // Answers of the hub as state of a component.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 export interface Fetched<T> {
   value: T | null;
   error: string | null;
   isLoading: boolean;
+}
+
+export interface FetchOptions {
+  /** How long after a change of the key the request is sent. */
+  waitMs?: number;
+  /** The pause after which a gesture has ended: its first change is requested at once, and after it the last one. */
+  settleMs?: number;
 }
 
 /**
@@ -15,19 +22,21 @@ export interface Fetched<T> {
 export function useFetched<T>(
   key: string | null,
   request: (signal: AbortSignal) => Promise<T>,
-  waitMs = 0,
+  { waitMs = 0, settleMs = 0 }: FetchOptions = {},
 ): Fetched<T> {
   const [state, setState] = useState<Fetched<T>>({ value: null, error: null, isLoading: true });
   const latest = useRef(request);
   latest.current = request;
-  useEffect(() => {
+  const changed = useRef(Number.NEGATIVE_INFINITY);
+  // Before the frame is painted, so that the hub works meanwhile.
+  useLayoutEffect(() => {
     if (key === null) {
       setState({ value: null, error: null, isLoading: false });
       return;
     }
     const abort = new AbortController();
     setState((before) => (before.isLoading ? before : { ...before, isLoading: true }));
-    const timer = window.setTimeout(async () => {
+    const send = async (): Promise<void> => {
       try {
         const value = await latest.current(abort.signal);
         if (!abort.signal.aborted) setState({ value, error: null, isLoading: false });
@@ -35,12 +44,18 @@ export function useFetched<T>(
         if (abort.signal.aborted) return;
         setState((before) => ({ ...before, error: message(error), isLoading: false }));
       }
-    }, waitMs);
+    };
+    const isGesture = performance.now() - changed.current < settleMs;
+    changed.current = performance.now();
+    const wait = isGesture ? Math.max(waitMs, settleMs) : waitMs;
+    let timer = 0;
+    if (wait === 0) void send();
+    else timer = window.setTimeout(send, wait);
     return () => {
       window.clearTimeout(timer);
       abort.abort();
     };
-  }, [key, waitMs]);
+  }, [key]);
   return state;
 }
 
@@ -70,10 +85,13 @@ export function useSize<E extends Element>(): [
 ] {
   const [element, setElement] = useState<E | null>(null);
   const [size, setSize] = useState({ width: 0, height: 0 });
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (element === null) return;
+    const measured = ({ width, height }: DOMRectReadOnly): void =>
+      setSize((before) => (before.width === width && before.height === height ? before : { width, height }));
+    measured(element.getBoundingClientRect());
     const observer = new ResizeObserver(([entry]) => {
-      if (entry !== undefined) setSize({ width: entry.contentRect.width, height: entry.contentRect.height });
+      if (entry !== undefined) measured(entry.contentRect);
     });
     observer.observe(element);
     return () => observer.disconnect();

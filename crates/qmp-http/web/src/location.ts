@@ -3,7 +3,7 @@
 import type { Micros } from "./api.ts";
 import { SEVERITIES, type Severity } from "./severity.ts";
 import { fromRfc3339, toRfc3339 } from "./time.ts";
-import { liveView, SPAN_MAX, SPAN_MIN, span, type View } from "./view.ts";
+import { DEFAULT_SPAN, liveView, SPAN_MAX, SPAN_MIN, span, type View } from "./view.ts";
 
 export type Place = { page: "fleet" } | { page: "vm"; name: string } | { page: "event"; name: string };
 
@@ -28,8 +28,8 @@ export interface RecordKey {
 export interface PageState {
   place: Place;
   view: View;
-  /** The length of the live view that the address leaves out. */
-  usualSpan: Micros;
+  /** The length of the live view that the address leaves out; `null` if it leaves out none. */
+  usualSpan: Micros | null;
   filters: Filters;
   sort: Sort;
   record: RecordKey | null;
@@ -44,7 +44,7 @@ export function isFiltered(filters: Filters): boolean {
   return vm.length + event.length + finding.length + severity.length + text.length > 0;
 }
 
-export function readLocation(url: URL, now: Micros, usualSpan: Micros): PageState {
+export function readLocation(url: URL, now: Micros, usualSpan: Micros | null): PageState {
   const parameters = url.searchParams;
   const sort = SORTS.find((name) => name === parameters.get("sort")) ?? "trouble";
   return {
@@ -79,12 +79,24 @@ function decoded(text: string): string {
   }
 }
 
-function readView(parameters: URLSearchParams, now: Micros, usualSpan: Micros): View {
+function readView(parameters: URLSearchParams, now: Micros, usualSpan: Micros | null): View {
+  const times = readTimes(parameters);
+  if (times === null) return liveView(now, usualSpan ?? DEFAULT_SPAN);
+  const [since, until] = times;
+  return parameters.has("live") ? liveView(now, until - since) : { since, until, live: false };
+}
+
+/** Begin and end of the view; `null` without them, or if no page shows such a length. */
+function readTimes(parameters: URLSearchParams): [since: Micros, until: Micros] | null {
   const since = fromRfc3339(parameters.get("since") ?? "");
   const until = fromRfc3339(parameters.get("until") ?? "");
   const length = until - since;
-  if (!(length >= SPAN_MIN && length <= SPAN_MAX)) return liveView(now, usualSpan);
-  return parameters.has("live") ? liveView(now, length) : { since, until, live: false };
+  return length >= SPAN_MIN && length <= SPAN_MAX ? [since, until] : null;
+}
+
+/** Whether the address says which time is shown. */
+export function hasTimes(url: URL): boolean {
+  return readTimes(url.searchParams) !== null;
 }
 
 function readRecord(text: string | null): RecordKey | null {

@@ -8,7 +8,7 @@ import { useFetched } from "./fetching.ts";
 import { useKeys } from "./keyboard.ts";
 import type { LaneData } from "./lanes/data.ts";
 import { useLive } from "./live.ts";
-import { NO_FILTERS, type PageState } from "./location.ts";
+import { hasTimes, NO_FILTERS, type PageState } from "./location.ts";
 import { type Page, PageProvider, useLocation } from "./page.ts";
 import { EventPage } from "./pages/event.tsx";
 import { FleetPage } from "./pages/fleet.tsx";
@@ -47,16 +47,18 @@ interface AppProps {
   restart(): void;
 }
 
-/** Shows the page as soon as the time that it begins with is known. */
+/** Shows the page as soon as the time that it begins with is known: at once where the address has it. */
 function App(props: AppProps) {
   const { client } = props;
-  const oldest = useFetched("oldest", (signal) => client.oldest(signal));
+  const [isGiven] = useState(() => hasTimes(new URL(location.href)));
+  const oldest = useFetched(isGiven ? null : "oldest", (signal) => client.oldest(signal));
+  if (isGiven) return <Shown usualSpan={null} {...props} />;
   if (oldest.isLoading) return null;
   const first = oldest.value === null ? null : fromRfc3339(oldest.value.received);
   return <Shown usualSpan={oldest.error === null ? firstSpan(first, now()) : DEFAULT_SPAN} {...props} />;
 }
 
-function Shown({ client, restart, usualSpan }: AppProps & { usualSpan: Micros }) {
+function Shown({ client, restart, usualSpan }: AppProps & { usualSpan: Micros | null }) {
   const { state, go } = useLocation(usualSpan);
   const [isHelp, setHelp] = useState(false);
   const [spoken, setSpoken] = useState("");

@@ -48,7 +48,7 @@ const GESTURE_MS = 700;
 const WRITE_MS = 250;
 
 /** The state in the address, and how to change it. */
-export function useLocation(usualSpan: Micros): { state: PageState; go: Page["go"] } {
+export function useLocation(usualSpan: Micros | null): { state: PageState; go: Page["go"] } {
   const [state, setState] = useState(() => readLocation(new URL(location.href), now(), usualSpan));
   const newest = useRef(state);
   const gesture = useRef({ at: 0, timer: 0 });

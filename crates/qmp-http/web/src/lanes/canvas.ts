@@ -1,6 +1,6 @@
 // A canvas at the resolution of the screen.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { type Palette, readPalette } from "./palette.ts";
 
 /** Clears the canvas and gives its pen, in CSS pixels. Setting the size of a canvas is slow, so only a change is set. */
@@ -23,6 +23,14 @@ export function sizeCanvas(
   pen?.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen?.clearRect(0, 0, width, height);
   return pen;
+}
+
+/** Paints in the next frame if one of the inputs has changed: many renderings change nothing of a picture. */
+export function usePainting(paint: () => void, inputs: readonly unknown[]): void {
+  useLayoutEffect(() => {
+    const frame = window.requestAnimationFrame(paint);
+    return () => window.cancelAnimationFrame(frame);
+  }, inputs);
 }
 
 /** The palette of the style sheet; read again where the scheme, the contrast or the zoom changes. */

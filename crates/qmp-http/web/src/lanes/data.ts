@@ -10,8 +10,9 @@ import { now } from "../time.ts";
 import { withoutOffGaps } from "../unwatched.ts";
 import { current, span } from "../view.ts";
 
-/** Lanes of one request: more than any screen shows at once. */
-const LANES = 60;
+/** Lanes of one request beside those that the screen has room for, so that a short way of scrolling needs no other. */
+const SPARE_LANES = 10;
+const LANES_MAX = 100;
 /** Lanes of the overview, one pixel each: the most that the hub gives at once. */
 const OVERVIEW_LANES = 1_000;
 const OVERVIEW_BUCKETS = 96;
@@ -30,46 +31,51 @@ export interface LaneData {
   isLoading: boolean;
 }
 
-/** Reads the lanes from the `wanted`-th on. */
-export function useLaneData(filters: Filters, wanted: number, width: number): LaneData {
+/** Reads the lanes from the `wanted`-th on, for a screen of this width where a lane has this height. */
+export function useLaneData(filters: Filters, wanted: number, width: number, laneHeight: number): LaneData {
   const { client, state, live } = usePage();
   const { view, sort } = state;
   const refresh = useRefresh(view.live ? live.batch : 0);
   const range = view.live ? `live ${span(view)} ${refresh}` : `${view.since} ${view.until}`;
   const chosen = JSON.stringify([filters.vm, filters.event, sort]);
-  // Powers of two: a window that is being made larger must not ask for each pixel.
-  const buckets = width > 900 ? 1_200 : width > 450 ? 600 : 300;
+  // A column has two pixels. Powers of two: a window that is being made larger must not ask for each pixel.
+  const buckets = width > 1_300 ? 1_200 : width > 650 ? 600 : 300;
+  const count = Math.min(LANES_MAX, Math.ceil(window.innerHeight / laneHeight / 10) * 10 + SPARE_LANES);
 
   const [names, setNames] = useState<{ key: string; names: string[] }>({ key: "", names: [] });
   const first = names.key === chosen ? Math.max(0, Math.min(wanted, names.names.length - 1)) : 0;
   const from = first > 0 ? names.names[first] : undefined;
   const main = useFetched(
-    width === 0 ? null : JSON.stringify([range, chosen, from, buckets]),
+    width === 0 ? null : JSON.stringify([range, chosen, from, buckets, count]),
     (signal) => {
       const more: [string, string | number][] = [
         ["buckets", buckets],
-        ["lanes", LANES],
+        ["lanes", count],
         ["marks", MARKS_MAX],
         ["sort", sort],
       ];
       if (from !== undefined) more.push(["from", from]);
-      return client.timeline(current(view, now()), filters, more, signal);
+      return client.first(client.timeline(current(view, now()), filters, more, signal));
     },
-    SETTLE_MS,
+    { settleMs: SETTLE_MS },
   );
-  const isPart = main.value !== null && main.value.lanes_total > LANES;
+  const isPart = main.value !== null && main.value.lanes_total > main.value.lanes.length;
   const overview = useFetched(
     isPart ? JSON.stringify([view.live ? span(view) : range, chosen]) : null,
-    (signal) => {
+    async (signal) => {
+      await client.idle(signal);
       const more: [string, string | number][] = [
         ["buckets", OVERVIEW_BUCKETS],
         ["lanes", OVERVIEW_LANES],
         ["marks", 0],
+        // All that it paints: with the counts of news, the answer would be ten times as long.
+        ["severity", "error"],
+        ["severity", "warning"],
         ["sort", sort],
       ];
       return client.timeline(current(view, now()), filters, more, signal);
     },
-    4 * SETTLE_MS,
+    { waitMs: 4 * SETTLE_MS },
   );
   useEffect(() => {
     if (overview.value !== null)

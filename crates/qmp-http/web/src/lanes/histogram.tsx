@@ -1,10 +1,10 @@
 // All records of the filters over time. A drag chooses the span to zoom to.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { Timeline } from "../api.ts";
 import { usePage } from "../page.ts";
 import { now } from "../time.ts";
-import { sizeCanvas } from "./canvas.ts";
+import { sizeCanvas, usePainting } from "./canvas.ts";
 import { rowFor, type Scale } from "./geometry.ts";
 import { chosen } from "./gestures.ts";
 import { paintDensity, type Scene } from "./paint.ts";
@@ -22,13 +22,13 @@ export function Histogram({ timeline, scale, palette }: HistogramProps) {
   const { state, go } = usePage();
   const canvas = useRef<HTMLCanvasElement>(null);
   const [drag, setDrag] = useState<{ from: number; to: number } | null>(null);
-  useEffect(() => {
+  const shown = state.filters.severity;
+  usePainting(() => {
     const pen = sizeCanvas(canvas.current, scale.width, HEIGHT, palette);
     if (pen === null || palette === null || timeline === null) return;
-    const shown = state.filters.severity;
     const scene: Scene = { pen, scale, palette, timeline, shown, row: rowFor(1, false), now: now() };
     paintDensity(scene, timeline.total, 2, HEIGHT - 2);
-  });
+  }, [timeline, scale.view, scale.width, palette, shown]);
 
   const at = (event: PointerEvent): number =>
     event.clientX - (canvas.current?.getBoundingClientRect().left ?? 0);

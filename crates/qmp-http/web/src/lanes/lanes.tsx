@@ -6,7 +6,7 @@ import { usePage } from "../page.ts";
 import type { Severity } from "../severity.ts";
 import { now as present } from "../time.ts";
 import { clamp, showing, span } from "../view.ts";
-import { sizeCanvas } from "./canvas.ts";
+import { sizeCanvas, usePainting } from "./canvas.ts";
 import type { LaneData } from "./data.ts";
 import { EDGE_PIXELS, type Row, type Scale, timeAt, x } from "./geometry.ts";
 import { useGestures } from "./gestures.ts";
@@ -104,7 +104,7 @@ export function Lanes(props: LanesProps) {
     leave: () => setHover(null),
   });
 
-  useEffect(() => {
+  usePainting(() => {
     const height = Math.min(window_.height, all);
     const pen = sizeCanvas(canvas.current, scale.width + EDGE_PIXELS, height, palette);
     if (pen === null || palette === null || timeline === null) return;
@@ -116,7 +116,20 @@ export function Lanes(props: LanesProps) {
       if (!Number.isNaN(top)) paintLinks(scene, highlight, top);
     }
     if (cursor !== null) paintCursor(scene, cursor.item, topOf(cursor.vm));
-  });
+  }, [
+    timeline,
+    data.first,
+    scale.view,
+    scale.width,
+    row.height,
+    window_.top,
+    window_.height,
+    palette,
+    Math.floor((now / span(scale.view)) * scale.width),
+    highlight,
+    shown,
+    cursor,
+  ]);
 
   const keys = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;

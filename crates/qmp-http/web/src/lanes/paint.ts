@@ -1,7 +1,7 @@
 // Draws lanes: gaps, bands of run states, marks or densities, findings.
 
 import type { Lane, Micros, Timeline } from "../api.ts";
-import { asSeverity, SEVERITIES, type Severity, severityOf } from "../severity.ts";
+import { SEVERITIES, type Severity, severityOf } from "../severity.ts";
 import { stateLook, stateText } from "../states.ts";
 import { duration } from "../time.ts";
 import { extent, type Row, type Scale, x } from "./geometry.ts";
@@ -194,42 +194,44 @@ function paintGlyph(scene: Scene, severity: Severity, pixel: number, middle: num
   pen.stroke();
 }
 
+/** The width of a column of counts, in pixels. */
+const COLUMN_PIXELS = 2;
+
 /** Counts as bars, the most urgent at the bottom, where a bar of one is still seen. */
 export function paintDensity(scene: Scene, counts: Lane["counts"], top: number, height: number): void {
   const { pen, scale, palette, timeline } = scene;
-  const columns = new Map<number, number[]>();
-  for (const [name, buckets] of Object.entries(counts)) {
-    const severity = asSeverity(name);
-    if (severity === null || !isShown(scene, severity)) continue;
-    const rank = SEVERITIES.indexOf(severity);
+  const columns = Math.floor(scale.width / COLUMN_PIXELS) + 1;
+  const sums = new Float64Array(columns);
+  const ranks = SEVERITIES.map((severity) => {
+    const buckets = isShown(scene, severity) ? counts[severity] : undefined;
+    if (buckets === undefined) return null;
+    const parts = new Float64Array(columns);
     for (const [bucket, count] of buckets) {
-      const pixel = Math.floor(x(scale, timeline.since + (bucket + 0.5) * timeline.bucket) / 2) * 2;
-      if (pixel < -2 || pixel > scale.width) continue;
-      const column = columns.get(pixel) ?? [0, 0, 0, 0, 0];
-      column[rank] = (column[rank] ?? 0) + count;
-      columns.set(pixel, column);
+      const middle = x(scale, timeline.since + (bucket + 0.5) * timeline.bucket);
+      const column = Math.floor(middle / COLUMN_PIXELS);
+      if (column < 0 || column >= columns) continue;
+      parts[column] = (parts[column] ?? 0) + count;
+      sums[column] = (sums[column] ?? 0) + count;
     }
-  }
-  let most = 1;
-  for (const column of columns.values()) most = Math.max(most, sum(column));
+    return parts;
+  });
+  const most = Math.log1p(sums.reduce((a, b) => Math.max(a, b), 1));
   const width = Math.max(2, Math.ceil(x(scale, scale.view.since + timeline.bucket)) - 0.5);
-  for (const [pixel, column] of columns) {
-    const all = sum(column);
-    // A logarithm shows both one event and a storm of thousands.
-    const whole = Math.max(3, (Math.log1p(all) / Math.log1p(most)) * height);
-    let bottom = top + height;
-    column.forEach((count, rank) => {
+  const bottoms = new Float64Array(columns).fill(top + height);
+  // A change of colour is slow: all parts of one severity, and then the next.
+  ranks.forEach((parts, rank) => {
+    if (parts === null) return;
+    pen.fillStyle = severityColour(palette, SEVERITIES[rank] ?? "news");
+    parts.forEach((count, column) => {
       if (count === 0) return;
+      const [all, bottom] = [sums[column] ?? count, bottoms[column] ?? top];
+      // A logarithm shows both one event and a storm of thousands.
+      const whole = Math.max(3, (Math.log1p(all) / most) * height);
       const part = Math.max(1.5, (count / all) * whole);
-      pen.fillStyle = severityColour(palette, SEVERITIES[rank] ?? "news");
-      pen.fillRect(pixel, Math.max(top, bottom - part), width, part);
-      bottom -= part;
+      pen.fillRect(column * COLUMN_PIXELS, Math.max(top, bottom - part), width, part);
+      bottoms[column] = bottom - part;
     });
-  }
-}
-
-function sum(values: number[]): number {
-  return values.reduce((total, value) => total + value, 0);
+  });
 }
 
 /** Findings that last are bars above the marks; those of one moment are pointers to it. */

@@ -38,7 +38,7 @@ export function TimelineView({ filters, detail, shows }: TimelineProps) {
   const [scrolled, setScrolled] = useState({ top: 0, height: 0 });
   const palette = usePalette(element);
   const isNarrow = boxWidth < NARROW_PIXELS;
-  const data = useLaneData(filters, wanted, boxWidth);
+  const data = useLaneData(filters, wanted, boxWidth, rowFor(Number.POSITIVE_INFINITY, isNarrow).height);
   const { timeline, overview } = data;
   const lanesTotal = timeline?.lanes_total ?? 0;
   const isPart = lanesTotal > (timeline?.lanes.length ?? 0);

@@ -33,8 +33,9 @@ export function EventPage({ name, detail, shows }: EventPageProps) {
     : `${view.since} ${view.until}`;
   const counts = useFetched(
     JSON.stringify([name, range, filters.vm]),
-    (signal) =>
-      client.counts(
+    async (signal) => {
+      await client.idle(signal);
+      return client.counts(
         current(view, Date.now() * 1_000),
         filters,
         [
@@ -44,8 +45,9 @@ export function EventPage({ name, detail, shows }: EventPageProps) {
           ["top", 20],
         ],
         signal,
-      ),
-    150,
+      );
+    },
+    { waitMs: 150 },
   );
   return (
     <main>

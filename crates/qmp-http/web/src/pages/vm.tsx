@@ -30,19 +30,18 @@ export function VmPage({ name, detail, shows }: VmPageProps) {
   const listed: Filters = isCommands
     ? { ...filters, event: [], severity: [], finding: ["command"] }
     : filters;
-  const vm = useFetched(
-    `${name} ${live.batch}`,
-    (signal) => client.vm(name, signal),
-    live.batch > 0 ? 300 : 0,
-  );
+  const vm = useFetched(`${name} ${live.batch}`, (signal) => client.vm(name, signal), {
+    waitMs: live.batch > 0 ? 300 : 0,
+  });
   const { view } = state;
   const range = view.live
     ? `live ${span(view)} ${Math.floor(live.batch / 8)}`
     : `${view.since} ${view.until}`;
   const counts = useFetched(
     JSON.stringify([name, range]),
-    (signal) =>
-      client.counts(
+    async (signal) => {
+      await client.idle(signal);
+      return client.counts(
         current(view, Date.now() * 1_000),
         { ...filters, event: [] },
         [
@@ -51,8 +50,9 @@ export function VmPage({ name, detail, shows }: VmPageProps) {
           ["top", 40],
         ],
         signal,
-      ),
-    150,
+      );
+    },
+    { waitMs: 150 },
   );
   return (
     <main>

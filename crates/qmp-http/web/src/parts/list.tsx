@@ -1,6 +1,6 @@
 // The records of the view as a list, the newest first. It stands still while somebody reads it.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { HubRecord, RecordDetail } from "../api.ts";
 import { recordKey } from "../client.ts";
 import { type Filters, isSameRecord, type RecordKey, writeLocation } from "../location.ts";
@@ -20,12 +20,15 @@ interface ListProps {
 }
 
 export function RecordList({ filters, detail, title, hasVm }: ListProps) {
-  const { state } = usePage();
+  const { state, select } = usePage();
   const { records, hasMore, more, read, error, isLoading } = useRecords(filters);
   const [held, setHeld] = useState<number | null>(null);
   const scroller = useRef<HTMLDivElement>(null);
   const newest = records[0]?.offset ?? 0;
-  const shown = held === null ? records : records.filter((record) => record.offset <= held);
+  const shown = useMemo(
+    () => (held === null ? records : records.filter((record) => record.offset <= held)),
+    [records, held],
+  );
   const waiting = records.length - shown.length;
 
   // Another view or other filters are read anew.
@@ -38,7 +41,23 @@ export function RecordList({ filters, detail, title, hasVm }: ListProps) {
     setHeld(newest);
     scroller.current?.scrollTo({ top: 0 });
   };
-  const relations = relationsOf(detail);
+  // Not for each step of a gesture: records of another view are read after it.
+  const rows = useMemo(() => {
+    const relations = relationsOf(detail);
+    return shown.map((record, index) => (
+      <Row
+        key={record.offset}
+        record={record}
+        previous={shown[index - 1]}
+        relation={relations.get(relationKey(record)) ?? ""}
+        isSelected={isSameRecord(state.record, recordKey(record))}
+        isFirst={index === 0}
+        hasVm={hasVm}
+        address={writeLocation({ ...state, record: recordKey(record) })}
+        select={select}
+      />
+    ));
+  }, [shown, detail, hasVm, state.place, state.filters, state.sort, state.table, state.record]);
   return (
     <section
       class="list"
@@ -60,19 +79,7 @@ export function RecordList({ filters, detail, title, hasVm }: ListProps) {
       {error !== null && <p class="notice trouble">The records are not current: {error}.</p>}
       {/* biome-ignore lint/a11y/noStaticElementInteractions: the rows are links; the keys go from one to the next. */}
       <div class="records-scroll" ref={scroller} onScroll={hold} onKeyDown={moveFocus}>
-        <ol class={hasVm ? "records" : "records no-vm"}>
-          {shown.map((record, index) => (
-            <Row
-              key={record.offset}
-              record={record}
-              previous={shown[index - 1]}
-              relation={relations.get(relationKey(record)) ?? ""}
-              isSelected={isSameRecord(state.record, recordKey(record))}
-              isFirst={index === 0}
-              hasVm={hasVm}
-            />
-          ))}
-        </ol>
+        <ol class={hasVm ? "records" : "records no-vm"}>{rows}</ol>
         {shown.length === 0 && !isLoading && <p class="empty">No records here.</p>}
         {hasMore && (
           <button type="button" class="more" onClick={more} disabled={isLoading}>
@@ -122,10 +129,11 @@ interface RowProps {
   isSelected: boolean;
   isFirst: boolean;
   hasVm: boolean;
+  address: string;
+  select(record: RecordKey): void;
 }
 
-function Row({ record, previous, relation, isSelected, isFirst, hasVm }: RowProps) {
-  const { state, select } = usePage();
+function Row({ record, previous, relation, isSelected, isFirst, hasVm, address, select }: RowProps) {
   const at = fromRfc3339(record.received);
   const key = recordKey(record);
   const day = date(at);
@@ -135,7 +143,7 @@ function Row({ record, previous, relation, isSelected, isFirst, hasVm }: RowProp
       {isNewDay && <li class="day">{day}</li>}
       <li>
         <a
-          href={writeLocation({ ...state, record: key })}
+          href={address}
           class={`record ${record.kind} ${isSelected ? "selected" : ""} ${relation}`}
           aria-current={isSelected ? "true" : undefined}
           tabIndex={isSelected || isFirst ? 0 : -1}

@@ -38,8 +38,11 @@ export function useRecords(filters: Filters): Records {
   const last = wanted.key === chosen + range ? Math.max(base, wanted.last) : base;
   const fetched = useFetched(
     JSON.stringify([chosen, range, last]),
-    (signal) => readAll(current(view, now()), last, signal),
-    SETTLE_MS,
+    async (signal) => {
+      await client.idle(signal);
+      return readAll(current(view, now()), last, signal);
+    },
+    { waitMs: SETTLE_MS },
   );
 
   async function readAll(
@@ -55,13 +58,17 @@ export function useRecords(filters: Filters): Records {
     return merged(answers, count);
   }
 
+  const known = useMemo(
+    () => (fetched.value?.records ?? []).filter((record) => matches(record, filters)).reverse(),
+    [fetched.value, chosen, filters.text],
+  );
   const records = useMemo(() => {
-    const read = fetched.value?.records ?? [];
-    const head = read.at(-1)?.offset ?? 0;
+    const head = fetched.value?.records.at(-1)?.offset ?? 0;
     const isInView = (record: HubRecord): boolean => view.live || fromRfc3339(record.received) <= view.until;
     const followed = live.records.filter((record) => record.offset > head && isInView(record));
-    return [...read, ...followed].filter((record) => matches(record, filters)).reverse();
-  }, [fetched.value, live.records, chosen, filters.text, view]);
+    const matching = followed.filter((record) => matches(record, filters)).reverse();
+    return matching.length === 0 ? known : [...matching, ...known];
+  }, [known, live.records, view]);
   return {
     records,
     hasMore: (fetched.value?.hasMore ?? false) && last < RECORDS_MAX,
