@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::summary::CountTable;
 
-/// Memory of an entry besides its counts and changes, in bytes.
+/// Memory of a decoded summary besides its counts and changes, in bytes.
 const ENTRY_BYTES: usize = 128;
 
 /// A request that reads summaries: later ones have higher numbers.
