@@ -57,7 +57,8 @@ const ABSENT: [(&str, &[&str]); 11] = [
     ("qmp-journal", &["axum", "hyper", "rustls", "toml", "qmp-client", "qmp-findings"]),
     ("qmp-history", &["axum", "hyper", "rustls", "toml", "qmp-client"]),
     ("qmp-libvirt", &["rusqlite", "qmp-wire"]),
-    ("qmp-hub", &["axum", "hyper", "rustls", "qmp-sinks"]),
+    ("qmp-hub", &["axum", "hyper", "rustls", "async-nats", "qmp-sinks"]),
+    ("qmp-fleet", &["rusqlite", "axum", "hyper", "toml", "qmp-journal", "qmp-findings"]),
 ];
 
 /// The exceptions, with the reasons.
