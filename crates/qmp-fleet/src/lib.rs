@@ -22,14 +22,25 @@ mod stream_config;
 mod monitoring;
 mod publisher;
 mod receiver;
+mod error;
+mod server;
+mod session;
+mod publish_driver;
+mod stream_reader;
 
 pub use confirmation::Confirmation;
+pub use error::{FleetError, ServerError};
 pub use link::Link;
 pub use message::{CloudEventAttributes, Message, MessageError, ReceivedMessage};
 pub use monitoring::{SyncPolicy, sync_policy};
+pub use publish_driver::{
+    PublishConfig, PublishDriver, PublishEvent, PublishFailure, PublishHealth, PublishOutcome,
+};
 pub use publisher::{PUBLISH_WINDOW, Publisher, PublisherState, RepeatCause, StreamMark};
 pub use receiver::{Hole, Receiver, ReceiverConfig, ReceiverOutput};
+pub use server::{ServerAddress, ServerAddressError, ServerConfig};
 pub use stream_config::{ConfigDifference, StreamRequest, covers};
+pub use stream_reader::{StreamMessage, StreamReader};
 pub use subject::{
     CONFIRMATION_SUBJECTS, RECORD_SUBJECTS, Subject, SubjectError, SubjectNames, SubjectTokens,
     confirmation_stream, confirmation_subject, filter_subject,

@@ -6,6 +6,8 @@
 //!
 //! [`LibvirtDaemon`] and [`LibvirtSocket`] are a libvirt daemon of the same kind.
 //!
+//! [`NatsServer`] is a real nats-server, which a test kills and restarts.
+//!
 //! The functions panic where a test would: if a peer closes too early, or a condition does not hold in time.
 
 mod wait;
@@ -13,9 +15,11 @@ mod peer;
 mod monitor;
 mod monitor_thread;
 mod libvirt;
+mod nats;
 
 pub use libvirt::{LibvirtDaemon, LibvirtDomain, LibvirtSocket, QEMU, REMOTE, libvirt_frame};
 pub use monitor::{Monitor, Session};
 pub use monitor_thread::{MonitorThread, respond};
+pub use nats::NatsServer;
 pub use peer::{GREETING, GREETING_LINE, MonitorSocket, Peer, command_name, event, event_line};
 pub use wait::{PATIENCE, poll_until, wait_for};

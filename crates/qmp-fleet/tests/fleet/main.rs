@@ -1,3 +1,7 @@
-//! Tests of the crate as a whole: the two state machines over a stream that loses messages.
+//! Tests of the crate as a whole: the two state machines over a stream that loses messages, and the drivers over real
+//! servers.
 
 mod chain;
+mod faults;
+mod losses;
+mod records;

@@ -1,0 +1,286 @@
+//! A connection of a publisher: its stream, its acknowledgements, and its confirmations.
+
+use async_nats::client::RequestErrorKind;
+use async_nats::jetstream;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::{Client, HeaderMap, HeaderName, StatusCode, Subscriber};
+use futures_util::{FutureExt as _, StreamExt as _};
+use qmp_wire::Offset;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use super::confirmation::Confirmation;
+use super::error::{FleetError, STREAM_NOT_FOUND, ServerError};
+use super::message::Message;
+use super::publisher::StreamMark;
+use super::server::{ConnectionEvents, REQUEST_TIMEOUT, ServerConfig};
+use super::stream_config::{StreamRequest, covers};
+use super::subject::{confirmation_stream, confirmation_subject, filter_subject};
+
+/// The releases of the server that this program is tested with, from the first on.
+const VERSION_MIN: (u32, u32) = (2, 9);
+
+/// A connection to a server, with the subscriptions of a publisher.
+pub(crate) struct Session {
+    client: Client,
+    events: watch::Receiver<ConnectionEvents>,
+    /// The prefix of the reply subjects; the offset of the record follows.
+    inbox: String,
+    acknowledgements: Subscriber,
+    confirmations: Subscriber,
+    /// Options of the stream, or of the server, that are not as configured.
+    pub(crate) problems: Vec<Box<str>>,
+}
+
+/// The reply of the server to one message.
+#[derive(Debug)]
+pub(crate) struct Acknowledgement {
+    pub(crate) offset: Offset,
+    /// The sequence number of the message in the stream.
+    pub(crate) outcome: Result<u64, FleetError>,
+}
+
+/// What happened on a connection.
+#[derive(Debug)]
+pub(crate) enum SessionEvent {
+    Acknowledgement(Acknowledgement),
+    Confirmation(Confirmation),
+    Failed(FleetError),
+}
+
+/// A reply of the interface of `JetStream`.
+#[derive(Deserialize)]
+struct ApiReply {
+    #[serde(default)]
+    error: Option<ServerError>,
+    #[serde(default)]
+    config: Map<String, Value>,
+    #[serde(default)]
+    created: Box<str>,
+    #[serde(default)]
+    state: StreamState,
+}
+
+#[derive(Default, Deserialize)]
+struct StreamState {
+    #[serde(default)]
+    first_seq: u64,
+    #[serde(default)]
+    last_seq: u64,
+}
+
+#[derive(Deserialize)]
+struct AcknowledgementReply {
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    error: Option<ServerError>,
+}
+
+impl Session {
+    /// Connects, and subscribes.
+    pub(crate) async fn open(server: &ServerConfig, host: &str) -> Result<Self, FleetError> {
+        let (client, events) = server.connect().await?;
+        let inbox = format!("{}.", client.new_inbox());
+        let lost = |_| FleetError::Lost;
+        let acknowledgements = client.subscribe(format!("{inbox}*")).await.map_err(lost)?;
+        let confirmations = client.subscribe(confirmation_subject(host)).await.map_err(lost)?;
+        Ok(Self { client, events, inbox, acknowledgements, confirmations, problems: Vec::new() })
+    }
+
+    /// The version of the server.
+    pub(crate) fn version(&self) -> String {
+        self.client.server_info().version
+    }
+
+    /// Creates the stream unless it exists, and compares its configuration. The stream must take the records of `host`.
+    pub(crate) async fn check_stream(
+        &mut self,
+        request: &StreamRequest,
+        host: &str,
+    ) -> Result<StreamMark, FleetError> {
+        let name = &request.name;
+        let mut reply = self.call(&format!("STREAM.INFO.{name}"), b"", "look for the stream").await?;
+        if reply.error.as_ref().is_some_and(|error| error.err_code == STREAM_NOT_FOUND || error.code == 404) {
+            let body = request.to_json().to_string();
+            reply = self.call(&format!("STREAM.CREATE.{name}"), body.as_bytes(), "create the stream").await?;
+        }
+        if let Some(error) = reply.error {
+            return Err(FleetError::Server { doing: format!("stream {name}").into(), error });
+        }
+        let wanted = filter_subject(Some(host), None, None, None);
+        let subjects: Vec<&str> = reply
+            .config
+            .get("subjects")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        if !subjects.iter().any(|subject| covers(subject, &wanted)) {
+            let subjects = subjects.join(", ").into();
+            return Err(FleetError::StreamSubjects { stream: name.clone(), subjects, wanted: wanted.into() });
+        }
+        if let Some(option) = ["no_ack", "sealed"]
+            .into_iter()
+            .find(|option| reply.config.get(*option) == Some(&Value::Bool(true)))
+        {
+            return Err(FleetError::StreamOption { stream: name.clone(), option });
+        }
+        self.problems = request
+            .differences(&reply.config)
+            .into_iter()
+            .map(|difference| format!("stream {name}: {difference}: change the rule, or the stream").into())
+            .chain(old_version(&self.version()))
+            .collect();
+        let StreamState { first_seq, last_seq } = reply.state;
+        Ok(StreamMark { created: reply.created, first: first_seq, last: last_seq })
+    }
+
+    /// Reads the last confirmation for `host`.
+    pub(crate) async fn last_confirmation(&mut self, stream: &str, host: &str) -> Option<Confirmation> {
+        let context = jetstream::new(self.client.clone());
+        let stream = context.get_stream_no_info(confirmation_stream(stream)).await.ok()?;
+        match stream.get_last_raw_message_by_subject(&confirmation_subject(host)).await {
+            Ok(message) => Confirmation::from_json(&message.payload),
+            Err(error) => {
+                let is_absent = match error.kind() {
+                    LastRawMessageErrorKind::NoMessageFound => true,
+                    LastRawMessageErrorKind::JetStream(error) => error.code() == 404,
+                    _ => false,
+                };
+                if !is_absent {
+                    let cause = self.denied().map_or_else(|| error.to_string(), |denied| denied.to_string());
+                    self.problems.push(format!("the last confirmation cannot be read: {cause}").into());
+                }
+                None
+            }
+        }
+    }
+
+    /// Sends the message of the record at `offset`. The acknowledgement follows as an event.
+    pub(crate) async fn send(&self, offset: Offset, message: Message) -> Result<(), FleetError> {
+        let headers = message.headers.into_iter();
+        let headers: HeaderMap =
+            headers.map(|(name, value)| (HeaderName::from_static(name), value.into())).collect();
+        let reply = format!("{}{}", self.inbox, offset.0);
+        let sent = self.client.publish_with_reply_and_headers(
+            message.subject,
+            reply,
+            headers,
+            message.payload.into(),
+        );
+        sent.await.map_err(|_| FleetError::Lost)
+    }
+
+    /// Fails if the server would not accept a message of this size.
+    pub(crate) fn check_size(&self, message: &Message) -> Result<(), FleetError> {
+        let headers: usize = message.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let (bytes, max) = (headers + message.payload.len() + 12, self.client.max_payload());
+        if bytes > max { Err(FleetError::TooLarge { bytes, max }) } else { Ok(()) }
+    }
+
+    /// An acknowledgement that has arrived already.
+    pub(crate) fn arrived(&mut self) -> Option<Acknowledgement> {
+        let message = self.acknowledgements.next().now_or_never()??;
+        acknowledgement(&self.inbox, &message)
+    }
+
+    /// Waits for the next event.
+    pub(crate) async fn next(&mut self) -> SessionEvent {
+        loop {
+            tokio::select! {
+                biased;
+                message = self.acknowledgements.next() => match message {
+                    Some(message) => if let Some(acknowledgement) = acknowledgement(&self.inbox, &message) {
+                        return SessionEvent::Acknowledgement(acknowledgement);
+                    },
+                    None => return SessionEvent::Failed(FleetError::Lost),
+                },
+                message = self.confirmations.next() => match message {
+                    Some(message) => if let Some(confirmation) = Confirmation::from_json(&message.payload) {
+                        return SessionEvent::Confirmation(confirmation);
+                    },
+                    None => return SessionEvent::Failed(FleetError::Lost),
+                },
+                changed = self.events.changed() => {
+                    if changed.is_err() || self.is_lost() {
+                        return SessionEvent::Failed(FleetError::Lost);
+                    }
+                    if let Some(denied) = self.denied() {
+                        return SessionEvent::Failed(denied);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the connection was lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.events.borrow().is_lost
+    }
+
+    /// The last violation of a permission, if there was one.
+    pub(crate) fn denied(&self) -> Option<FleetError> {
+        let violation = self.events.borrow().denied.clone();
+        violation.map(|violation| FleetError::Denied { violation })
+    }
+
+    async fn call(&self, subject: &str, body: &[u8], doing: &str) -> Result<ApiReply, FleetError> {
+        let doing = || doing.to_owned().into_boxed_str();
+        let request = self.client.request(format!("$JS.API.{subject}"), body.to_vec().into()).await;
+        let reply = request.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => FleetError::NoJetStream,
+            RequestErrorKind::TimedOut => self.denied().unwrap_or_else(|| FleetError::Timeout {
+                doing: doing(),
+                seconds: REQUEST_TIMEOUT.as_secs(),
+            }),
+            _ => FleetError::Lost,
+        })?;
+        serde_json::from_slice(&reply.payload)
+            .map_err(|error| FleetError::Reply { doing: doing(), cause: error.to_string().into() })
+    }
+}
+
+/// Reads the reply to a message; `None` if it is not one.
+fn acknowledgement(inbox: &str, message: &async_nats::Message) -> Option<Acknowledgement> {
+    let offset = Offset(message.subject.as_str().strip_prefix(inbox)?.parse().ok()?);
+    let doing = || "publish".into();
+    let outcome = if message.status == Some(StatusCode::NO_RESPONDERS) {
+        Err(FleetError::NoStream { subject: super::subject::RECORD_SUBJECTS.into() })
+    } else {
+        match serde_json::from_slice(&message.payload) {
+            Ok(AcknowledgementReply { error: Some(error), .. }) => {
+                Err(FleetError::Server { doing: doing(), error })
+            }
+            Ok(AcknowledgementReply { seq, error: None }) => Ok(seq),
+            Err(error) => Err(FleetError::Reply { doing: doing(), cause: error.to_string().into() }),
+        }
+    };
+    Some(Acknowledgement { offset, outcome })
+}
+
+/// A sentence about a server of an early release.
+fn old_version(version: &str) -> Option<Box<str>> {
+    let mut numbers = version.split('.').map_while(|number| number.parse().ok());
+    let found: (u32, u32) = (numbers.next()?, numbers.next()?);
+    let (major, minor) = VERSION_MIN;
+    (found < VERSION_MIN).then(|| {
+        format!("nats-server {version} is older than {major}.{minor}: replace it by a later one").into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_release_is_a_problem() {
+        for (version, is_old) in
+            [("2.8.4", true), ("1.4.1", true), ("2.9.10", false), ("2.15.1", false), ("x", false)]
+        {
+            assert_eq!(old_version(version).is_some(), is_old, "{version}");
+        }
+    }
+}
