@@ -28,9 +28,8 @@ pub(super) struct CloudEvent {
 /// Writes `record`. The same record always gives the same bytes.
 pub(super) fn of(record: &Record<'_>, origin: &DeliveryOrigin) -> CloudEvent {
     let Record { vm, received, .. } = record;
-    let (id, ty) = (id(record, origin), ty(&record.body));
-    let (host, vm) = QualifiedName::divide(vm);
-    let source = format!("/host/{}/vm/{}", encoded(host.unwrap_or(&origin.host)), encoded(vm));
+    let (id, ty, source) = (id(record, origin), ty(&record.body), source(record, origin));
+    let (_, vm) = QualifiedName::divide(vm);
     let (ty, source) = (json!(ty), json!(source));
     let mut text = format!(
         "{{\"specversion\":\"1.0\",\"id\":{},\"source\":{source},\"type\":{ty},\"time\":\"{received}\",\"subject\":{},\
@@ -48,6 +47,12 @@ pub(super) fn of(record: &Record<'_>, origin: &DeliveryOrigin) -> CloudEvent {
 pub(super) fn id(record: &Record<'_>, origin: &DeliveryOrigin) -> String {
     let Record { vm, epoch, seq, received, .. } = record;
     format!("{}:{vm}:{}:{}:{}", origin.journal, epoch.0, seq.0, received.0)
+}
+
+/// The source of a record: its VM, on this host or on the one in its qualified name.
+pub(super) fn source(record: &Record<'_>, origin: &DeliveryOrigin) -> String {
+    let (host, vm) = QualifiedName::divide(&record.vm);
+    format!("/host/{}/vm/{}", encoded(host.unwrap_or(&origin.host)), encoded(vm))
 }
 
 /// The type of a record, by its name.

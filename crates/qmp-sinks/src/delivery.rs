@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_wire::Record;
+use qmp_wire::{Offset, Record};
+use serde_json::Value;
 
 /// A record to be delivered.
 #[derive(Clone, Debug)]
@@ -63,16 +64,58 @@ pub enum DeliveryFailure {
         /// The error.
         error: String,
     },
+    /// The receiver lacks earlier records: the rule continues after `after`.
+    Repeat {
+        /// The offset after which all are delivered again.
+        after: Offset,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What happened to the receiver of an idle rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkEvent {
+    /// The receiver lacks earlier records: the rule continues after `after`.
+    Repeat {
+        /// The offset after which all are delivered again.
+        after: Offset,
+        /// Why.
+        reason: String,
+    },
+    /// [`Sink::problem`] has changed.
+    Problem,
 }
 
 /// The future of an attempt to deliver.
 pub type DeliveryFuture<'s> = Pin<Box<dyn Future<Output = DeliveryOutcome> + Send + 's>>;
+
+/// The future of an event of the receiver.
+pub type SinkEventFuture<'s> = Pin<Box<dyn Future<Output = SinkEvent> + Send + 's>>;
 
 /// A receiver of records. Dropping the future of [`deliver`](Self::deliver) ends the attempt; the sink stays usable.
 pub trait Sink: Send {
     /// Delivers some of `deliveries`, of which there is at least one, in order. Records that are reported as delivered
     /// must survive a crash as well as this kind of receiver allows.
     fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> DeliveryFuture<'s>;
+
+    /// Waits for an event of the receiver while the rule is idle. Dropping the future loses no event.
+    fn wait(&mut self) -> SinkEventFuture<'_> {
+        Box::pin(std::future::pending())
+    }
+
+    /// A fault of the receiver that does not stop the deliveries, with what to do.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
+    /// The state that the sink needs after a restart, besides the position of its rule.
+    fn state(&self) -> Option<Value> {
+        None
+    }
+
+    /// Continues with a state that [`state`](Self::state) returned, before the first delivery.
+    fn restore(&mut self, _state: &Value) {}
 }
 
 /// The configured action of a rule.
@@ -99,6 +142,12 @@ impl DeliveryOutcome {
     #[must_use]
     pub fn done(delivered: usize) -> Self {
         Self { delivered, rejected: None, failure: None }
+    }
+
+    /// The result if `delivered` records were delivered and the receiver lacks the records after `after`.
+    pub fn repeat(delivered: usize, after: Offset, reason: impl fmt::Display) -> Self {
+        let failure = Some(DeliveryFailure::Repeat { after, reason: reason.to_string() });
+        Self { delivered, rejected: None, failure }
     }
 
     /// The result if the receiver became unavailable.

@@ -137,6 +137,7 @@ mod tests {
                 None => "done",
                 Some(DeliveryFailure::Refused { .. }) => "refused",
                 Some(DeliveryFailure::Unavailable { .. }) => "unavailable",
+                Some(DeliveryFailure::Repeat { .. }) => "repeat",
             };
             assert_eq!(found, expected, "{status}");
         }

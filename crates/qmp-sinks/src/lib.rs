@@ -3,7 +3,8 @@
 //! # How it works
 //!
 //! A rule has a selection of records (event, finding, kind, VM, conditions on the data), a limit of deliveries, and an
-//! action: run a command, call a webhook, post OpenTelemetry logs, write to journald, write to a file. Each rule is a cursor on the journal with
+//! action: run a command, call a webhook, post OpenTelemetry logs, write to journald, write to a file,
+//! publish to NATS JetStream. Each rule is a cursor on the journal with
 //! its own task: it delivers in order and at least once, waits for an unavailable receiver without end, and does not
 //! affect other rules. The position of each rule is kept beside the journal (`JOURNAL.sinks`), so that the rule
 //! continues there after a crash.
@@ -48,6 +49,7 @@ mod kinds;
 
 pub use delivery::{
     Delivery, DeliveryFailure, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, Rejection, RuleAction, Sink,
+    SinkEvent, SinkEventFuture,
 };
 pub use delivery_limit::{DeliveryLimit, DeliveryLimitError};
 pub use kind::SinkKind;

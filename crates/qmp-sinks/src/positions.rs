@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use qmp_host::{blocking, lock};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
 use super::open_alerts::OpenAlerts;
@@ -83,6 +84,9 @@ pub(super) struct Position {
     /// The states that were reported up to that offset, without their end.
     #[serde(default, skip_serializing_if = "ReportedStates::is_empty")]
     pub(super) reported: ReportedStates,
+    /// The state of the sink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sink: Option<Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -304,6 +308,7 @@ mod tests {
             held_back: 2,
             held_back_newest: 6,
             passed: vec![-1, 5],
+            sink: Some(serde_json::json!({"published": 7})),
             ..Position::default()
         };
         positions.set("mail", held.clone());

@@ -1,5 +1,6 @@
 //! The task of one rule: reads, selects, delivers, and updates its position.
 
+mod position;
 mod report;
 
 use std::ops::ControlFlow;
@@ -15,10 +16,10 @@ use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
 use super::backlog::Backlog;
-use super::delivery::{Delivery, DeliveryFailure, DeliveryOrigin, Sink};
+use super::delivery::{Delivery, DeliveryFailure, DeliveryOrigin, Sink, SinkEvent};
 use super::delivery_limit::{Gate, HeldRecords};
 use super::open_alerts::OpenAlerts;
-use super::positions::{Position, Positions};
+use super::positions::Positions;
 use super::reported_states::ReportedStates;
 use super::rule::RuleConfig;
 use super::status::{SinkState, Status};
@@ -77,6 +78,8 @@ pub(super) struct Runner {
     read_to: Offset,
     /// The offset up to which all records are handled.
     position: Offset,
+    /// The offset after which the receiver lacks records, and why.
+    repeat: Option<(Offset, String)>,
 }
 
 /// `Break` ends the task.
@@ -95,8 +98,12 @@ impl Runner {
         let held = HeldRecords { records: known.held_back, newest: Offset(known.held_back_newest) };
         let gate = Gate::new(rule.at_most, known.passed, held);
         let seed = clock::now().0.unsigned_abs();
+        let mut sink = rule.action.open(Arc::new(origin));
+        if let Some(state) = &known.sink {
+            sink.restore(state);
+        }
         Self {
-            sink: rule.action.open(Arc::new(origin)),
+            sink,
             rule,
             reader,
             positions,
@@ -111,6 +118,7 @@ impl Runner {
             backlog: Backlog::default(),
             read_to: Offset(known.offset),
             position: Offset(known.offset),
+            repeat: None,
         }
     }
 
@@ -121,6 +129,10 @@ impl Runner {
         loop {
             if *self.orders.borrow() == Order::Stop || self.release().await.is_break() {
                 return;
+            }
+            if let Some((after, reason)) = self.repeat.take() {
+                self.go_back(after, &reason);
+                cursor = self.reader.cursor(self.rule.selection.query(), after).under_way();
             }
             let before = cursor.position();
             let work = move || {
@@ -170,9 +182,16 @@ impl Runner {
             return Flow::Break(());
         }
         let opens = self.opens_in();
+        self.report_problem();
         tokio::select! {
             more = cursor.wait() => if more.is_err() { return Flow::Break(()) },
             () = tokio::time::sleep(opens.unwrap_or_default()), if opens.is_some() => return Flow::Continue(()),
+            event = self.sink.wait() => {
+                if let SinkEvent::Repeat { after, reason } = event {
+                    self.repeat = Some((after, reason));
+                }
+                return Flow::Continue(());
+            }
             changed = self.orders.changed() => if changed.is_err() { return Flow::Break(()) },
         }
         tokio::select! {
@@ -222,7 +241,9 @@ impl Runner {
             }
             self.deliver(&selected).await?;
         }
-        self.moved_to(upto);
+        if self.repeat.is_none() {
+            self.moved_to(upto);
+        }
         Flow::Continue(())
     }
 
@@ -295,7 +316,7 @@ impl Runner {
         Some(Duration::from_micros(opens.saturating_sub(now.0).unsigned_abs()))
     }
 
-    /// Delivers all, and retries each as often as needed.
+    /// Delivers all, and retries each as often as needed; ends early if the receiver lacks earlier records.
     async fn deliver(&mut self, mut deliveries: &[Delivery]) -> Flow {
         let mut refusals = 0;
         while let Some(first) = deliveries.first() {
@@ -329,6 +350,10 @@ impl Runner {
                     );
                     self.backoff.next_delay()
                 }
+                DeliveryFailure::Repeat { after, reason } => {
+                    self.repeat = Some((after, reason));
+                    return Flow::Continue(());
+                }
                 DeliveryFailure::Unavailable { error, after } => {
                     self.report_failure(&error, format_args!("retried until it succeeds"));
                     let asked = after.unwrap_or_default().min(SINK_RETRY_AFTER_MAX);
@@ -349,38 +374,6 @@ impl Runner {
         tokio::select! {
             () = tokio::time::sleep(pause) => Flow::Continue(()),
             _ = self.orders.wait_for(|order| *order != Order::Run) => Flow::Break(()),
-        }
-    }
-
-    /// Updates the position after the record at `offset` was handled.
-    fn handled(&mut self, offset: Offset) {
-        // A held-back record is older than the records that were read since.
-        self.position = self.position.max(offset);
-        self.status.offset.store(self.position.0, Relaxed);
-        let held = self.gate.held();
-        let ahead_us = self.clock.offset_us(clock::now());
-        self.positions.set(
-            &self.rule.name,
-            Position {
-                offset: self.position.0,
-                held_back: held.records,
-                held_back_newest: held.newest.0,
-                // The next hub has only the host's clock.
-                passed: self.gate.passed().map(|at| at.saturating_add(ahead_us)).collect(),
-                alerts: self.alerts.clone(),
-                reported: self.reported.clone(),
-            },
-        );
-    }
-
-    /// Updates the position after everything up to `offset` was read, and no other record of it is selected.
-    fn moved_to(&mut self, offset: Offset) {
-        self.position = offset;
-        self.status.waiting.store(self.backlog.records(), Relaxed);
-        self.status.offset.store(offset.0, Relaxed);
-        self.positions.skip_to(&self.rule.name, offset.0);
-        if self.status.enter(SinkState::Delivering) {
-            tracing::info!("rule {}: reads the journal again", self.rule.name);
         }
     }
 }

@@ -18,7 +18,7 @@ const ERROR_MAX_BYTES: usize = 512;
 pub struct SinkStatus {
     /// The rule's name.
     pub rule: Box<str>,
-    /// `run`, `webhook`, `otlp`, `journald` or `file`.
+    /// `run`, `webhook`, `otlp`, `journald`, `file` or `nats`.
     pub kind: &'static str,
     /// The receiver.
     pub target: Box<str>,
@@ -46,6 +46,9 @@ pub struct SinkStatus {
     pub missed: u64,
     /// The last error.
     pub last_error: Option<Box<str>>,
+    /// A fault of the receiver that does not stop the deliveries, with what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Box<str>>,
     /// The last record that was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_given_up: Option<GivenUpRecord>,
@@ -101,6 +104,7 @@ struct CurrentState {
     state: SinkState,
     since: UnixMicros,
     last_error: Option<Box<str>>,
+    problem: Option<Box<str>>,
     last_given_up: Option<GivenUpRecord>,
 }
 
@@ -123,6 +127,7 @@ impl Status {
                 state: SinkState::Delivering,
                 since: clock::now(),
                 last_error: None,
+                problem: None,
                 last_given_up: None,
             }),
         }
@@ -141,6 +146,15 @@ impl Status {
     pub(super) fn failed(&self, error: &str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.current().last_error = Some(cut(error, ERROR_MAX_BYTES).into());
+    }
+
+    /// Sets or clears the fault of the receiver; returns whether it is another one.
+    pub(super) fn set_problem(&self, problem: Option<&str>) -> bool {
+        let problem = problem.map(|problem| cut(problem, ERROR_MAX_BYTES).into());
+        let mut current = self.current();
+        let is_new = problem.is_some() && current.problem != problem;
+        current.problem = problem;
+        is_new
     }
 
     /// Counts records that were given up because the receiver refused them; `record` is the last one.
@@ -175,6 +189,7 @@ impl Status {
             silenced: count(&self.silenced),
             missed: count(&self.missed),
             last_error: current.last_error.clone(),
+            problem: current.problem.clone(),
             last_given_up: current.last_given_up.clone(),
         }
     }

@@ -42,6 +42,7 @@ impl Runner {
     /// Reports that the receiver is available.
     pub(super) fn report_success(&mut self) {
         self.backoff.reset();
+        self.report_problem();
         if self.status.enter(SinkState::Delivering) {
             tracing::info!("rule {}: delivers again", self.rule.name);
         }
@@ -54,6 +55,16 @@ impl Runner {
             tracing::warn!("rule {}: {error}; {retry}", self.rule.name);
         } else {
             tracing::debug!("rule {}: {error}", self.rule.name);
+        }
+    }
+
+    /// Reports a fault of the receiver that does not stop the deliveries.
+    pub(super) fn report_problem(&self) {
+        let problem = self.sink.problem();
+        if self.status.set_problem(problem.as_deref())
+            && let Some(problem) = problem
+        {
+            tracing::warn!("rule {}: {problem}", self.rule.name);
         }
     }
 
