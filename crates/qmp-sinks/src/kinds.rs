@@ -3,10 +3,11 @@
 use qmp_settings::schema::Variant;
 
 use super::kind::SinkKind;
-use super::{file, journald, otlp, run, webhook};
+use super::{file, journald, nats, otlp, run, webhook};
 
 /// Every kind. A new kind is a file and its line here.
-pub static KINDS: &[&SinkKind] = &[&run::KIND, &webhook::KIND, &otlp::KIND, &journald::KIND, &file::KIND];
+pub static KINDS: &[&SinkKind] =
+    &[&run::KIND, &webhook::KIND, &otlp::KIND, &journald::KIND, &file::KIND, &nats::KIND];
 
 /// The keys of each kind.
 pub static VARIANTS: [&Variant; KINDS.len()] = {

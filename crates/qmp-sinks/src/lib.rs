@@ -45,6 +45,7 @@ mod run;
 mod http;
 mod webhook;
 mod otlp;
+mod nats;
 mod kinds;
 
 pub use delivery::{
