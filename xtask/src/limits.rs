@@ -25,6 +25,7 @@ const CRATES: [(&str, &str); 16] = [
     ("qmp-archive", "Archive"),
     ("qmp-libvirt", "libvirt"),
     ("qmp-hub", "Hub"),
+    ("qmp-fleet", "Fleet"),
     ("qmp-sinks", "Rules and sinks"),
     ("qmp-http", "HTTP interface"),
     ("qmp-daemon", "Configuration"),

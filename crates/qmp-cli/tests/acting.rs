@@ -16,7 +16,8 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Content;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message as _;
-use qmp_testing::{MonitorThread, respond, wait_for};
+use qmp_fleet::{ServerConfig, StreamReader};
+use qmp_testing::{MonitorThread, NatsServer, respond, wait_for};
 use serde_json::Value;
 use support::{Process, directory, event, run};
 
@@ -147,6 +148,29 @@ fn firsts(records: &[Vec<u8>]) -> (Vec<u64>, usize) {
     (offsets, again)
 }
 
+/// The payloads of the messages in the stream `qmp`; none before the stream exists.
+fn published(server: &NatsServer) -> Vec<Vec<u8>> {
+    let server = ServerConfig {
+        addresses: vec![server.url().parse().expect("an address")],
+        credentials_file: None,
+        ca_file: None,
+        certificate: None,
+        name: "test".into(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut reader = StreamReader::new(server, "qmp", Vec::new(), 0);
+        let mut payloads = Vec::new();
+        while let Ok(message) = reader.next().await {
+            payloads.push(message.payload.to_vec());
+            if message.pending == 0 {
+                break;
+            }
+        }
+        payloads
+    })
+}
+
 /// Every kind of sink gets every record of two storms although the hub is killed three times; a repeated delivery has the
 /// same body and id.
 #[test]
@@ -160,16 +184,21 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
     let (address, hooks) = webhooks();
     let (collector, logs) = webhooks();
     let journald = entries(&at("journald"));
+    let nats = NatsServer::programs().first().map(|program| NatsServer::start(program, &at("nats"), ""));
+    let nats_rule = nats
+        .as_ref()
+        .map(|nats| format!("[[rule]]\nname = 'nats'\nevent = 'RTC_CHANGE'\nnats = '{}'\n", nats.url()));
     let config = format!(
         "[[rule]]\nname = 'run'\nevent = 'RTC_CHANGE'\nrun = ['{}', '{}']\n\
          [[rule]]\nname = 'hook'\nevent = 'RTC_CHANGE'\nwebhook = 'http://{address}/'\n\
          [[rule]]\nname = 'logs'\nevent = 'RTC_CHANGE'\notlp = 'http://{collector}'\n\
          [[rule]]\nname = 'journal'\nevent = 'RTC_CHANGE'\njournald = '{}'\n\
-         [[rule]]\nname = 'file'\nevent = 'RTC_CHANGE'\nfile = '{}'\nmax-size = '16KiB'\nkeep = 99\n",
+         [[rule]]\nname = 'file'\nevent = 'RTC_CHANGE'\nfile = '{}'\nmax-size = '16KiB'\nkeep = 99\n{}",
         page.display(),
         at("ran").display(),
         at("journald").display(),
         at("log").display(),
+        nats_rule.unwrap_or_default(),
     );
     fs::write(at("hub.toml"), config).expect("writes");
     let hub_toml = at("hub.toml").display().to_string();
@@ -210,9 +239,11 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
         "otlp" => log_records(&logs).into_iter().map(|(_, offset)| offset).collect(),
         "journald" => bodies(&journald),
         "file" => log(),
+        "nats" => nats.as_ref().map(published).unwrap_or_default(),
         kind => panic!("no rule of this test has the action {kind}"),
     };
-    for kind in qmp_sinks::KINDS.iter().map(|kind| kind.key()) {
+    let kinds = qmp_sinks::KINDS.iter().map(|kind| kind.key());
+    for kind in kinds.filter(|kind| *kind != "nats" || nats.is_some()) {
         wait_for(kind, || (firsts(&deliveries(kind)).0.len() == offsets.len()).then_some(()));
         let (found, again) = firsts(&deliveries(kind));
         assert_eq!(found, offsets, "{kind}: in order, none missing");

@@ -20,7 +20,7 @@ pub(super) fn stuck(api: &ApiState) -> Vec<Box<str>> {
 /// Metrics for Prometheus. The label `rule` is a name of the operator's configuration.
 pub(super) fn metrics(api: &ApiState, to: &mut Exposition) {
     type Figure = (&'static str, Type, &'static str, fn(&SinkStatus) -> u64);
-    let figures: [Figure; 8] = [
+    let figures: [Figure; 9] = [
         ("qmp_sink_delivered_total", Type::Counter, "Records that the rule delivered.", |status| {
             status.delivered
         }),
@@ -53,6 +53,12 @@ pub(super) fn metrics(api: &ApiState, to: &mut Exposition) {
             Type::Gauge,
             "Whether the rule tries again because the receiver is unreachable or refuses.",
             |status| u64::from(status.state == SinkState::Retrying),
+        ),
+        (
+            "qmp_sink_problem",
+            Type::Gauge,
+            "Whether the receiver has a fault that does not stop the deliveries.",
+            |status| u64::from(status.problem.is_some()),
         ),
         (
             "qmp_sink_position_offset",

@@ -114,7 +114,9 @@ impl Serve {
         let demo = self.demo.map(Demo::start).transpose()?;
         let config = self.configuration(demo.as_ref()).await?;
         // Closed until the start-up text is printed. A demo shows on the standard output what the log would have.
-        let gate = log_format::start(terminal, if demo.is_some() { "warn" } else { "info" });
+        // A rule reports the faults of its NATS server itself.
+        let usually = if demo.is_some() { "warn,async_nats=off" } else { "info,async_nats=off" };
+        let gate = log_format::start(terminal, usually);
         config.file_warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         overridden::log(&config);
         // Before the hub starts, so that an early signal stops it cleanly, too.

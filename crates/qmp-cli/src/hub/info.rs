@@ -77,6 +77,9 @@ pub struct SinkInfo {
     pub lag_records: u64,
     /// The last error.
     pub last_error: Option<String>,
+    /// A fault of the receiver that does not stop the deliveries.
+    #[serde(default)]
+    pub problem: Option<String>,
     /// How many records were given up since the hub started, because the receiver refused them.
     #[serde(default)]
     pub given_up: u64,

@@ -112,6 +112,24 @@ const BLOCKS: &[Block] = &[
             ("keep", ""),
         ],
     ),
+    (
+        &rule::RULE,
+        "[[rule]]",
+        &[
+            ("name", "\"fleet\""),
+            ("from", ""),
+            ("nats", ""),
+            ("stream", ""),
+            ("replicas", ""),
+            ("stream-max-age", ""),
+            ("stream-max-bytes", ""),
+            ("window", ""),
+            ("credentials-file", ""),
+            ("ca-file", ""),
+            ("certificate", ""),
+            ("monitoring", ""),
+        ],
+    ),
 ];
 
 /// Returns the example.

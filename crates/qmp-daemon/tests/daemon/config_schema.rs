@@ -112,6 +112,7 @@ fn valid_file_is_accepted_by_both() {
         "[[rule]]\nname = 'r'\nat-most = '5 per hour'\nrun = ['/bin/true', '']\nfrom = 'start'",
         "[[rule]]\nname = 'r'\nwhere = ['info.type=hyper-v', 'a.0=']\nwebhook = 'https://[::1]:8/x?y=z'\ntimeout = '5s'",
         "[[rule]]\nname = 'r'\njournald = '/nonexistent/socket'",
+        "[[rule]]\nname = 'r'\nnats = ['nats://a', 'tls://b:4222']\nstream = 'site-1'\nreplicas = 3\nstream-max-bytes = 1048576",
     ];
     for text in examples.map(str::to_owned).into_iter().chain(documented()) {
         assert_eq!(problems(&text), None, "{text}");
@@ -182,6 +183,10 @@ fn invalid_file_is_refused_by_both() {
         format!("{rule}otlp = 'ftp://x/'"),
         format!("{rule}otlp = 'http://x/'\nbody = 'x'"),
         format!("{rule}journald = false"),
+        format!("{rule}nats = 'http://x'"),
+        format!("{rule}nats = 'nats://x'\nstream = 'a.b'"),
+        format!("{rule}nats = 'nats://x'\nreplicas = 6"),
+        format!("{rule}nats = 'nats://x'\nat-most = '1 per 1h'"),
     ];
     for text in cases {
         assert_eq!(refused_by(&schema, &text), (true, true), "by the reader, by the schema: {text}");

@@ -31,6 +31,7 @@ mod relay_libvirt;
 mod relay_real_qemu;
 mod requests;
 mod sinks;
+mod sinks_nats;
 mod sinks_otlp;
 mod sinks_recipes;
 mod taken_real_qemu;

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use qmp_daemon::Daemon;
 use qmp_sinks::{KINDS, SinkState, SinkStatus, message_id};
-use qmp_testing::{Monitor, Session, poll_until};
+use qmp_testing::{Monitor, NatsServer, Session, poll_until};
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -78,18 +78,21 @@ async fn sink_of_each_kind_delivers() {
     let journald = UnixDatagram::bind(at("journald")).expect("binds");
     journald.set_read_timeout(Some(TIMEOUT)).expect("sets");
     let (ran, log, address) = (at("ran"), at("log.jsonl"), &receiver.address);
+    let nats = NatsServer::programs().first().map(|program| NatsServer::start(program, &at("nats"), ""));
+    let nats_rule = nats.as_ref().map(|nats| format!("[[rule]]\nname = 'nats'\nnats = '{}'\n", nats.url()));
     let text = format!(
         "[[rule]]\nname = 'page'\nevent = 'WATCHDOG'\nwhere = 'action=reset'\nrun = ['{page}', '{}', 'a b']\n\
          [[rule]]\nname = 'hook'\nevent = 'WATCH*'\nwebhook = 'http://{address}/hook?x=y'\n\
          [[rule]]\nname = 'logs'\nevent = 'WATCHDOG'\notlp = 'http://{}'\n\
          [[rule]]\nname = 'journal'\nevent = 'WATCHDOG'\njournald = '{}'\n\
          [[rule]]\nname = 'log'\nfile = '{}'\n\
-         [[rule]]\nname = 'other-vm'\nvm = 'vm2'\nfile = '{}'",
+         [[rule]]\nname = 'other-vm'\nvm = 'vm2'\nfile = '{}'\n{}",
         ran.display(),
         collector.address,
         at("journald").display(),
         log.display(),
         at("other").display(),
+        nats_rule.unwrap_or_default(),
     );
     let monitor = Monitor::bind(home.path(), "vm1");
     let (hub, session) = start(home.path(), &monitor, &text).await;
@@ -142,7 +145,7 @@ async fn sink_of_each_kind_delivers() {
     let (code, sinks) = get_json(home.path(), "/v1/sinks").await;
     assert_eq!(code, 200);
     assert_eq!(sinks[1]["target"], format!("http://{address}/…"));
-    for kind in KINDS.iter().map(|kind| kind.key()) {
+    for kind in KINDS.iter().map(|kind| kind.key()).filter(|kind| *kind != "nats" || nats.is_some()) {
         let of_kind = hub.sinks().into_iter().find(|status| status.kind == kind);
         let rule = of_kind.unwrap_or_else(|| panic!("no rule of this test has the action {kind}")).rule;
         status(&hub, &rule, |status| status.delivered > 0).await;

@@ -1,4 +1,4 @@
-//! Rules that are not delivering, rules that gave up records, and silences.
+//! Rules that are not delivering, that have a problem or gave up records, and silences.
 
 use jiff::tz::TimeZone;
 
@@ -6,7 +6,8 @@ use super::vm::local;
 use crate::hub::{GivenUpInfo, SilenceInfo, SinkInfo};
 use crate::render::{Palette, escape};
 
-/// A line for each rule that is not delivering, and one for each that gave up records; empty if there are none.
+/// A line for each rule that is not delivering, for each problem, and for each rule that gave up records; empty if there
+/// are none.
 pub(super) fn stuck(sinks: &[SinkInfo], palette: Palette, zone: &TimeZone) -> String {
     let mut text = String::new();
     let records = |count: u64| if count == 1 { "1 record".to_owned() } else { format!("{count} records") };
@@ -21,6 +22,9 @@ pub(super) fn stuck(sinks: &[SinkInfo], palette: Palette, zone: &TimeZone) -> St
                 records(sink.lag_records),
                 escape::text(error),
             );
+        }
+        if let Some(problem) = &sink.problem {
+            text += &format!("rule {rule}: {}\n", escape::text(problem));
         }
         if let Some(last) = &sink.last_given_up {
             text += &format!("rule {rule}: {}\n", escape::text(&given_up(sink.given_up, last, zone)));
@@ -59,6 +63,7 @@ mod tests {
             ("log", "delivering", 0, None),
             ("hook", "retrying", 7, Some("connection refused\u{1b}[2J")),
             ("mail", "retrying", 1, None),
+            ("fleet", "delivering", 0, None),
         ];
         let sinks = sinks.map(|(rule, state, lag_records, error)| SinkInfo {
             rule: rule.into(),
@@ -66,12 +71,14 @@ mod tests {
             since: "2026-01-02T03:04:05.678901Z".into(),
             lag_records,
             last_error: error.map(str::to_owned),
+            problem: (rule == "fleet").then(|| "num_replicas is 1, not 3".to_owned()),
             given_up: 0,
             last_given_up: None,
         });
         insta::assert_snapshot!(stuck(&sinks, Palette::new(false), &TimeZone::UTC), @r"
         rule hook: retrying since 2026-01-02 03:04:05.678, 7 records behind: connection refused\u001b[2J
         rule mail: retrying since 2026-01-02 03:04:05.678, 1 record behind: no reason given
+        rule fleet: num_replicas is 1, not 3
         ");
         assert_eq!(stuck(&sinks[..1], Palette::new(false), &TimeZone::UTC), "");
     }

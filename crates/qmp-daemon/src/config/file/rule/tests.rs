@@ -36,6 +36,15 @@ const WHOLE: &str = r#"
     [[rule]]
     name = "journal"
     journald = "/nonexistent/socket"
+
+    [[rule]]
+    name = "fleet"
+    nats = ["nats://me:geheim@127.0.0.1:4222", "tls://n2.example.org"]
+    replicas = 3
+    stream-max-age = "7d"
+    stream-max-bytes = "100GiB"
+    window = 256
+    monitoring = "http://127.0.0.1:8222"
 "#;
 
 #[test]
@@ -52,6 +61,7 @@ fn rule_of_each_kind_is_parsed() {
         "log file /tmp/events.jsonl true",
         "logs otlp https://otlp.example.org/… false",
         "journal journald /nonexistent/socket false",
+        "fleet nats nats://127.0.0.1:4222, tls://n2.example.org stream qmp false",
     ];
     assert_eq!(shown, expected);
     assert_eq!(file.rules()[0].action.attempts(), 3);
@@ -110,7 +120,17 @@ fn invalid_rule_is_refused_with_line_and_advice() {
             "no action",
             "",
             "1: this rule has no action; add one of: run = [\"/usr/local/bin/page\", \"--urgent\"], or \
-          webhook = \"https://example.org/hook\", or otlp = \"http://localhost:4318\", or journald = true, or file = \"/var/log/qmp-events/events.jsonl\"",
+          webhook = \"https://example.org/hook\", or otlp = \"http://localhost:4318\", or journald = true, or file = \"/var/log/qmp-events/events.jsonl\", or nats = \"nats://127.0.0.1:4222\"",
+        ),
+        (
+            "not an address of NATS",
+            "nats = 'http://user:geheim@x'",
+            "3: expected an address such as \"nats://127.0.0.1:4222\" or \"tls://nats.example.org\"",
+        ),
+        (
+            "not the name of a stream",
+            "nats = 'nats://x'\nstream = 'a.b'",
+            "4: the name of a stream has no blanks, `.`, `*`, `>` or slashes",
         ),
         ("typo", "evnt = 'STOP'\nfile = '/f'", "3: unknown key \"evnt\"; did you mean \"event\"?"),
         ("typo in the action", "fiel = '/f'", "3: unknown key \"fiel\"; did you mean \"file\"?"),
