@@ -137,6 +137,12 @@ impl Correlators {
         self.vms.get(vm).and_then(|tracker| tracker.run_state())
     }
 
+    /// The address of the monitor of a VM, as its last epoch began.
+    #[must_use]
+    pub fn address(&self, vm: &str) -> Option<&str> {
+        self.vms.get(vm).and_then(|tracker| tracker.address())
+    }
+
     /// The state of a VM for rules on states; `None` while it is not known.
     #[must_use]
     pub fn condition(&self, vm: &str) -> Option<Cow<'_, Condition>> {

@@ -263,6 +263,10 @@ impl VmTracker {
         Some(UnendedVm { vm: vm.into(), opened, process: process.clone(), address: address.clone() })
     }
 
+    pub(super) fn address(&self) -> Option<&str> {
+        self.span.snapshot.address.as_deref()
+    }
+
     pub(super) fn state(&self) -> VmState {
         let why = self.correlators.why.status();
         // The correlators do not know what the missing records said.

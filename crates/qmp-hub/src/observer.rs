@@ -6,6 +6,9 @@
 //!
 //! The absence of an event is concluded only after everything that was received by the deadline was read: the observer reads
 //! the clock, waits until all earlier appends are committed, reads up to there, and then passes that time to the correlators.
+//!
+//! VMs of other hosts have states, and nothing else: their own hub records their findings, asks their monitors, and applies
+//! its rules on states to them. Its findings arrive as records.
 
 mod alerts;
 mod checkpoint;
@@ -20,17 +23,19 @@ use std::time::Duration;
 
 use qmp_host::clock::Clock;
 use qmp_host::{blocking, lock};
-use qmp_wire::{Body, Offset, QualifiedName, Record, UnixMicros};
+use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
 pub use checkpoint::{RestoredState, restore_checkpoint};
 pub use vm_states::VmStates;
-use vm_states::{ObserverState, recall};
+use vm_states::{ObserverState, VMS_KNOWN_MAX, recall};
 
-use qmp_findings::{ALERT, Finding, Question, RESOLVED, StateRule};
+use qmp_findings::{Finding, Question, StateRule};
 use qmp_journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
+
+use crate::vm::is_of_other_host;
 
 /// Records read at once: a query for a VM's state waits while they are correlated, a few milliseconds.
 const BATCH_RECORDS: usize = 1_024;
@@ -41,10 +46,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a record may take from its receipt to the journal's queue, on a host that is busy. A deadline is
 /// checked that much later.
 const RECEIPT_MAX: Duration = Duration::from_millis(250);
-
-/// VMs kept in memory, in states of one to two KiB. Beyond that, a VM is evicted when it detaches, and read again from the
-/// journal when it attaches.
-const VMS_KNOWN_MAX: usize = 20_000;
 
 /// How long the observer waits before it reads again after an error.
 const READ_RETRY: Duration = Duration::from_secs(1);
@@ -231,7 +232,8 @@ impl Observer {
 
     /// Hands on the questions that were raised. Without a function that takes them, they are dropped.
     fn ask(&self) {
-        let questions = self.shared.lock().questions();
+        let mut questions = self.shared.lock().questions();
+        questions.retain(|question| !is_of_other_host(&question.vm));
         if let Some(take) = &self.take_questions {
             take(questions);
         }
@@ -244,17 +246,12 @@ impl Observer {
             return Ok(());
         }
         let mut batch = Batch::new();
-        for finding in findings.iter().filter(|finding| is_recorded_here(finding)) {
+        for finding in findings.iter().filter(|finding| !is_of_other_host(&finding.vm)) {
             batch.push(&Draft { vm: &finding.vm, received: finding.at, body: finding.body() });
         }
         checkpoints.into_iter().for_each(|checkpoint| batch.push_checkpoint(checkpoint));
         self.appender.append_when_room(&mut batch).await.map(drop)
     }
-}
-
-/// Whether this hub records a finding: the hub of another host records those of its VMs, but for alerts of this hub's rules.
-fn is_recorded_here(finding: &Finding) -> bool {
-    QualifiedName::parse(&finding.vm).is_none() || [ALERT, RESOLVED].contains(&finding.kind)
 }
 
 /// The time by which everything that was received is in the journal's queue.

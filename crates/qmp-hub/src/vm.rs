@@ -19,6 +19,7 @@ use crate::relay::{RelayedVm, Tap};
 use crate::silence::SilenceDetector;
 
 pub use counters::{Counter, VmCounts};
+pub(crate) use name::is_of_other_host;
 pub use name::{VM_NAME_MAX_BYTES, VmName, VmNameError};
 pub use origin::VmOrigin;
 

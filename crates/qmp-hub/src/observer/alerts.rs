@@ -1,4 +1,4 @@
-//! Rules on states: the observer passes on the state of each VM after each record, and the time.
+//! Rules on states: the observer passes on the state of each VM of this host after each record, and the time.
 
 use qmp_findings::{Correlators, Finding, OpenAlert, StateAlerts, StateRule};
 use qmp_host::lock;
@@ -7,6 +7,7 @@ use qmp_wire::{Record, UnixMicros};
 use tokio::sync::watch;
 
 use super::{Observer, ObserverState, everything_by};
+use crate::vm::is_of_other_host;
 
 impl Observer {
     /// Adds the rules on states, as they change, and the alerts that are not resolved.
@@ -16,7 +17,8 @@ impl Observer {
         open: Vec<OpenAlert>,
     ) -> Self {
         let mut alerts = lock(&self.shared.alerts);
-        open.into_iter().for_each(|alert| alerts.restore(alert));
+        // The alerts of other hosts' rules of the same name are among those in the journal.
+        open.into_iter().filter(|alert| !is_of_other_host(&alert.vm)).for_each(|alert| alerts.restore(alert));
         drop(alerts);
         self.state_rules = Some(rules);
         self
@@ -36,13 +38,13 @@ impl Observer {
 }
 
 impl ObserverState {
-    /// Passes the states of all VMs to the rules on states, and the time: everything received before `now` was read.
+    /// Passes the states of all VMs of this host to the rules on states, and the time: everything received before `now` was read.
     pub(super) fn alerts_at(&self, now: UnixMicros, found: &mut Vec<Finding>) {
         let (correlators, mut alerts) = (self.lock(), lock(&self.alerts));
         if alerts.is_idle() {
             return;
         }
-        for vm in correlators.vms() {
+        for vm in correlators.vms().filter(|vm| !is_of_other_host(vm)) {
             alerts.observe(vm, correlators.condition(vm).as_deref(), now);
         }
         alerts.time_passed(now);
@@ -57,7 +59,7 @@ pub(super) fn observe(
     record: &Record<'_>,
     found: &mut Vec<Finding>,
 ) {
-    if alerts.is_idle() {
+    if alerts.is_idle() || is_of_other_host(&record.vm) {
         return;
     }
     alerts.observe(&record.vm, correlators.condition(&record.vm).as_deref(), record.received);

@@ -12,6 +12,11 @@ use tokio::sync::watch;
 
 use super::finding_counts::FindingCounts;
 use super::resume;
+use crate::vm::is_of_other_host;
+
+/// VMs kept in memory, in states of one to two KiB. Beyond that, a VM is evicted when it detaches, and read again from the
+/// journal when it attaches.
+pub(super) const VMS_KNOWN_MAX: usize = 20_000;
 
 /// How long a query for a VM's state waits until the state is up to date. The observer is behind only while it starts on a
 /// long journal.
@@ -56,9 +61,11 @@ impl VmStates {
         self.shared.lock().last(vm)
     }
 
-    /// The VMs without a recorded end and without an open epoch.
+    /// The VMs of this host without a recorded end and without an open epoch.
     pub(crate) fn unended(&self) -> Vec<UnendedVm> {
-        self.shared.lock().unended()
+        let mut unended = self.shared.lock().unended();
+        unended.retain(|vm| !is_of_other_host(&vm.vm));
+        unended
     }
 
     /// Applies `read` to the run state of each VM, as far as the observer has read.
@@ -91,6 +98,24 @@ impl VmStates {
         let correlators = self.shared.lock();
         let identities = vms.map(|vm| correlators.identity(vm));
         identities.map(|(name, uuid)| read(name, uuid)).collect()
+    }
+
+    /// The addresses of the monitors of these VMs, as their last epoch began.
+    pub fn addresses<'v>(&self, vms: impl Iterator<Item = &'v str>) -> Vec<Option<Box<str>>> {
+        let correlators = self.shared.lock();
+        vms.map(|vm| correlators.address(vm).map(Into::into)).collect()
+    }
+
+    /// Reads the VMs among these that have had no record since the hub started, as far as they are kept in memory. Blocks on
+    /// the disk.
+    pub fn recall<'v>(&self, vms: impl Iterator<Item = &'v str>) {
+        let mut correlators = self.shared.lock();
+        let upto = self.position();
+        for vm in vms {
+            if !correlators.has_vm(vm) && correlators.len() < VMS_KNOWN_MAX {
+                recall(&mut correlators, &self.reader, vm, upto);
+            }
+        }
     }
 
     /// How many findings of each kind a VM has had since the hub started.

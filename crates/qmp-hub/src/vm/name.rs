@@ -7,6 +7,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
+use qmp_wire::QualifiedName;
+
 /// The longest name, in bytes: room for a UUID, or a host name's label, and still a column on a terminal.
 pub const VM_NAME_MAX_BYTES: usize = 64;
 
@@ -43,6 +45,11 @@ pub enum VmNameError {
         /// The first character that is not allowed.
         found: char,
     },
+}
+
+/// Whether a VM of the journal is one of another host: its own hub attaches, asks and concludes.
+pub(crate) fn is_of_other_host(vm: &str) -> bool {
+    QualifiedName::parse(vm).is_some()
 }
 
 impl VmName {
