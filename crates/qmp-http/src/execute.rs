@@ -12,7 +12,6 @@ use qmp_hub::Audit;
 use qmp_hub::FollowedVm;
 use qmp_hub::InFlightGuard;
 use qmp_hub::relay::only_asks;
-use qmp_settings::suggest::nearest;
 use qmp_wire::Offset;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -21,7 +20,8 @@ use tokio::sync::{oneshot, watch};
 use super::auth::Principal;
 use super::error::ApiError;
 use super::execute_timeout;
-use super::vm_path::{VmPath, shortened};
+use super::foreign;
+use super::vm_path::VmPath;
 use crate::state::ApiState;
 
 /// A request in QMP's form.
@@ -122,7 +122,7 @@ pub(super) async fn execute(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let timeout = execute_timeout::read(&parameters)?;
-    let vm = api.vms.get(&name).ok_or_else(|| no_such_vm(&api, &name))?;
+    let Some(vm) = api.vms.get(&name) else { return Err(foreign::not_here(&api, &name).await) };
     let (command, arguments, out_of_band) = read_request(&body)?;
     principal.may(&command)?;
     refuse_through_libvirt(&vm)?;
@@ -185,28 +185,6 @@ fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), ApiError> {
     }
 }
 
-pub(super) fn no_such_vm(api: &ApiState, name: &str) -> ApiError {
-    let all = api.vms.all();
-    let names: Vec<&str> = all.iter().map(|vm| vm.name.as_str()).collect();
-    let advice = match nearest(name, names.iter().copied()) {
-        Some(near) => format!("did you mean {near}?"),
-        None => known_vms(&names),
-    };
-    ApiError::new(StatusCode::NOT_FOUND, "VmNotFound", format!("no VM {:?} here; {advice}", shortened(name)))
-}
-
-/// The most VMs that an error lists.
-const VMS_NAMED_MAX: usize = 20;
-
-/// The VMs of the hub, for an error about an unknown one.
-fn known_vms(names: &[&str]) -> String {
-    match names.len().checked_sub(VMS_NAMED_MAX) {
-        _ if names.is_empty() => "this hub follows none".to_owned(),
-        None | Some(0) => format!("there are {}", names.join(", ")),
-        Some(more) => format!("there are {} and {more} more", names[..VMS_NAMED_MAX].join(", ")),
-    }
-}
-
 /// libvirt would execute the command, and mark the domain as tainted.
 fn refuse_through_libvirt(vm: &FollowedVm) -> Result<(), ApiError> {
     if vm.takes_commands() {
@@ -249,14 +227,6 @@ fn json(response: &ExecuteResponse<'_>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn known_vms_are_listed_up_to_a_limit() {
-        assert_eq!(known_vms(&[]), "this hub follows none");
-        assert_eq!(known_vms(&["a", "b"]), "there are a, b");
-        let many = ["v"; VMS_NAMED_MAX + 2];
-        assert!(known_vms(&many).ends_with(", v and 2 more"));
-    }
 
     #[test]
     fn request_is_read_in_the_form_of_qmp() {

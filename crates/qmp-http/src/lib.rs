@@ -5,7 +5,7 @@
 //! | request | response |
 //! |---|---|
 //! | `GET /v1/hub` | the hub: version, journal, head, since when, process |
-//! | `GET /v1/vms` | every VM with the state of its connection and its run state |
+//! | `GET /v1/vms` | every VM with the state of its connection and its run state, also the VMs of other hosts |
 //! | `GET /v1/vms/{name}` | everything known about one VM: run state, since when, why, last events, jobs |
 //! | `GET /v1/relays` | the sockets that the hub serves in place of VMs, and their clients |
 //! | `GET /v1/records?…` | records as JSON Lines; with `follow=true` without end |
@@ -46,6 +46,8 @@ mod execute_timeout;
 mod rfc3339;
 mod fanout;
 mod state;
+mod vm_path;
+mod foreign;
 mod relays;
 mod run_states;
 mod sinks;
@@ -58,7 +60,6 @@ mod events;
 mod records;
 mod history_query;
 mod history;
-mod vm_path;
 mod detail;
 mod checkpoint;
 mod execute;

@@ -1,7 +1,7 @@
 //! `GET /metrics`: metrics for Prometheus.
 //!
 //! Labels are names of the operator's configuration, of the catalogue or of this program; text from a VM never becomes a
-//! label, except in `qmp_vm_info`. Counters begin when the hub starts. [`qmp_hub::VmCounts`] and [`qmp_journal`] count; this module names the
+//! label, except in `qmp_vm_info`. Samples of VMs of other hosts have the label `host`. Counters begin when the hub starts. [`qmp_hub::VmCounts`] and [`qmp_journal`] count; this module names the
 //! metrics.
 
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use axum::response::{IntoResponse, Response};
 use qmp_host::blocking;
 use qmp_hub::{Counter, VmCounts};
 use qmp_hub::{FollowedVm, MonitorState};
-use qmp_journal::Health;
+use qmp_journal::{Health, JournalVm};
+use qmp_wire::QualifiedName;
 
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
-use super::{relays, run_states, sinks};
+use super::{foreign, relays, run_states, sinks};
 use crate::state::ApiState;
 
 /// Bytes of a label that a VM reports: its own name.
@@ -30,10 +31,13 @@ fn text(api: &ApiState) -> String {
     let mut to = Exposition::default();
     // Listed once, so that all families have the same VMs.
     let all = api.vms.all();
+    let in_journal = api.reader.vms().unwrap_or_default();
+    let of_other_hosts = foreign::of_other_hosts(&in_journal);
+    api.vm_states.recall(of_other_hosts.iter().map(|vm| &*vm.vm));
     hub(api, &mut to);
-    vms(&all, &mut to);
-    run_states::metrics(api, &all, &mut to);
-    infos(api, &all, &mut to);
+    vms(&all, &of_other_hosts, &mut to);
+    run_states::metrics(api, &all, &of_other_hosts, &mut to);
+    infos(api, &all, &of_other_hosts, &mut to);
     events(&all, &mut to);
     findings(api, &all, &mut to);
     relays::figures(api, &mut to);
@@ -59,11 +63,15 @@ fn hub(api: &ApiState, to: &mut Exposition) {
         .sample(&[], lag);
 }
 
-fn vms(all: &[Arc<FollowedVm>], to: &mut Exposition) {
+fn vms(all: &[Arc<FollowedVm>], of_other_hosts: &[&JournalVm], to: &mut Exposition) {
     let mut attached = to.family("qmp_vm_attached", Type::Gauge, "Whether the VM's monitor is followed.");
     for vm in all {
         let is_attached = vm.status().state == MonitorState::Attached;
         attached.sample(&[("vm", vm.name.as_str())], u8::from(is_attached));
+    }
+    for vm in of_other_hosts {
+        let (host, name) = QualifiedName::divide(&vm.vm);
+        attached.sample(&[("host", host.unwrap_or_default()), ("vm", name)], u8::from(vm.attached));
     }
     let mut taken = to.family("qmp_vm_taken", Type::Gauge, "Whether the VM's monitor accepts connections and does not greet: another client holds it, QEMU hangs, or it is no monitor.");
     for vm in all {
@@ -100,17 +108,26 @@ fn events(all: &[Arc<FollowedVm>], to: &mut Exposition) {
 }
 
 /// The names that the VMs have elsewhere.
-fn infos(api: &ApiState, all: &[Arc<FollowedVm>], to: &mut Exposition) {
+fn infos(
+    api: &ApiState,
+    all: &[Arc<FollowedVm>],
+    of_other_hosts: &[&JournalVm],
+    to: &mut Exposition,
+) {
     let help = "The VM's own name and UUID, which are those of its libvirt domain.";
     let mut info = to.family("qmp_vm_info", Type::Gauge, help);
-    let names = all.iter().map(|vm| vm.name.as_str());
-    let known = api.vm_states.identities(names, |name, uuid| {
+    let names = all.iter().map(|vm| vm.name.as_str()).chain(of_other_hosts.iter().map(|vm| &*vm.vm));
+    let names: Vec<&str> = names.collect();
+    let known = api.vm_states.identities(names.iter().copied(), |name, uuid| {
         let is_known = name.is_some() || uuid.is_some();
         is_known.then(|| [name, uuid].map(|text| cut(text.unwrap_or_default()).to_owned()))
     });
-    for (vm, identity) in all.iter().zip(known) {
-        if let Some([domain, uuid]) = identity {
-            info.sample(&[("vm", vm.name.as_str()), ("domain", &domain), ("uuid", &uuid)], 1);
+    for (vm, identity) in names.into_iter().zip(known) {
+        let Some([domain, uuid]) = identity else { continue };
+        let own = [("domain", &*domain), ("uuid", &*uuid)];
+        match QualifiedName::divide(vm) {
+            (Some(host), vm) => info.sample(&[&[("host", host), ("vm", vm)], &own[..]].concat(), 1),
+            (None, vm) => info.sample(&[&[("vm", vm)], &own[..]].concat(), 1),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Principal;
 use super::error::ApiError;
-use super::execute::no_such_vm;
+use super::foreign;
 use super::operator_record::{WholeNumber, append, body, is_known, read_json};
 use super::vm_path::VmPath;
 use crate::state::ApiState;
@@ -45,7 +45,7 @@ pub(super) async fn note(
         return Err(ApiError::bad_request(format!("the text of a note has 1 to {NOTE_MAX_BYTES} bytes")));
     }
     if !is_known(&api, &name).await? {
-        return Err(no_such_vm(&api, &name));
+        return Err(foreign::not_here(&api, &name).await);
     }
     let mut data = principal.identity().members();
     data.insert("text".into(), text.clone().into());

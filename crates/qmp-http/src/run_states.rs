@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use qmp_host::clock;
 use qmp_hub::{FollowedVm, MonitorState};
+use qmp_journal::JournalVm;
+use qmp_wire::{QualifiedName, UnixMicros};
 
 use super::exposition::{Exposition, Family, Type};
 use crate::state::ApiState;
-use qmp_wire::UnixMicros;
 
 /// The states of all QEMU releases. Source: `qapi/run-state.json`, `RunState`.
 const OF_QEMU: [&str; 17] = [
@@ -54,24 +55,37 @@ const UNKNOWN: &str = "unknown";
 
 const OF_THE_HUB: [&str; 4] = [ENDED, GONE, OTHER, UNKNOWN];
 
-pub(super) fn metrics(api: &ApiState, all: &[Arc<FollowedVm>], to: &mut Exposition) {
+pub(super) fn metrics(
+    api: &ApiState,
+    all: &[Arc<FollowedVm>],
+    of_other_hosts: &[&JournalVm],
+    to: &mut Exposition,
+) {
     let help = "Whether the VM is in this run state; \"unknown\" while its monitor is not attached or does not answer.";
     let mut family = to.family("qmp_vm_run_state", Type::Gauge, help);
     let names = all.iter().map(|vm| vm.name.as_str());
     let known = api.vm_states.run_states(names, |run_state| run_state.map(listed));
     for (vm, known) in all.iter().zip(known) {
         let is_certain = vm.status().state == MonitorState::Attached && vm.silence.since().is_none();
-        samples(&mut family, vm.name.as_str(), present(known, is_certain));
+        samples(&mut family, &[("vm", vm.name.as_str())], present(known, is_certain));
     }
     for vm in left_and_gone(api, all) {
-        samples(&mut family, &vm, GONE);
+        samples(&mut family, &[("vm", &vm)], GONE);
+    }
+    let names = of_other_hosts.iter().map(|vm| &*vm.vm);
+    let known = api.vm_states.run_states(names, |run_state| run_state.map(listed));
+    for (vm, known) in of_other_hosts.iter().zip(known) {
+        let (host, name) = QualifiedName::divide(&vm.vm);
+        let labels = [("host", host.unwrap_or_default()), ("vm", name)];
+        samples(&mut family, &labels, present(known, vm.attached));
     }
 }
 
 /// The series of one VM.
-fn samples(family: &mut Family<'_>, vm: &str, present: &str) {
+fn samples(family: &mut Family<'_>, vm: &[(&str, &str)], present: &str) {
     for state in OF_QEMU.into_iter().chain(OF_THE_HUB) {
-        family.sample(&[("vm", vm), ("state", state)], u8::from(state == present));
+        let labels: Vec<_> = vm.iter().copied().chain([("state", state)]).collect();
+        family.sample(&labels, u8::from(state == present));
     }
 }
 
@@ -79,7 +93,8 @@ fn samples(family: &mut Family<'_>, vm: &str, present: &str) {
 fn left_and_gone(api: &ApiState, all: &[Arc<FollowedVm>]) -> Vec<Box<str>> {
     let kept = i64::try_from(GONE_KEPT.as_micros()).unwrap_or(i64::MAX);
     let mut gone = api.vm_states.gone_since(UnixMicros(clock::now().0 - kept));
-    gone.retain(|name| all.iter().all(|vm| vm.name.as_str() != &**name));
+    let has_left = |name: &str| all.iter().all(|vm| vm.name.as_str() != name);
+    gone.retain(|name| QualifiedName::parse(name).is_none() && has_left(name));
     gone.sort_unstable();
     gone
 }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Principal;
 use super::error::ApiError;
-use super::execute::no_such_vm;
-use super::operator_record::{WholeNumber, append, body, is_known, read_json};
+use super::foreign;
+use super::operator_record::{WholeNumber, append, body, read_json};
 use crate::state::ApiState;
 
 /// The longest reason, in bytes: a sentence.
@@ -121,13 +121,16 @@ async fn matching(api: &ApiState, pattern: &str, is_end: bool) -> Result<Vec<Str
     if !names.is_empty() || pattern.starts_with('!') || pattern.contains(['*', '?', '[', '{']) {
         return Ok(names);
     }
-    if is_known(api, pattern).await? {
-        return Ok(vec![pattern.to_owned()]);
+    let in_journal = foreign::in_journal(api).await?;
+    let known = in_journal.iter().map(|vm| &*vm.vm).filter(|name| globs.matches_vm(name));
+    let known: Vec<String> = known.map(str::to_owned).collect();
+    if !known.is_empty() {
+        return Ok(known);
     }
     if is_end {
         return Ok(names);
     }
-    let mut error = no_such_vm(api, pattern);
+    let mut error = foreign::not_here(api, pattern).await;
     error.desc += "; a pattern, such as 'web*', is also for VMs that start later";
     Err(error)
 }

@@ -4,6 +4,8 @@
 //! the run state is the last known one. While the journal stalls, the state of the VM is as old as the stall, and `as_of`
 //! has its beginning; the state of the connection is current. With `left=SECONDS` the list also has VMs that left the
 //! hub.
+//!
+//! VMs of other hosts are in the list of a fleet hub. Their state is that of their host's hub, by its records.
 
 use std::collections::HashMap;
 
@@ -12,11 +14,12 @@ use axum::extract::{Query, State};
 use qmp_findings::state::{Explanation, LastEvent, VmState};
 use qmp_hub::FollowedVm;
 use qmp_hub::relay::RelayStatus;
-use qmp_wire::QualifiedName;
+use qmp_journal::JournalVm;
+use qmp_wire::{QualifiedName, UnixMicros};
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::execute::no_such_vm;
+use super::foreign;
 use super::left::{self, LeftVm};
 use super::relays;
 use super::rfc3339::rfc3339;
@@ -88,8 +91,7 @@ pub(super) async fn vms(
     let vms = api.vms.all();
     let names: Vec<Box<str>> = vms.iter().map(|vm| vm.name.as_str().into()).collect();
     let states = api.vm_states.states(names, api.head()).await;
-    let reader = api.reader.clone();
-    let in_journal = api.read(move || reader.vms()).await.map_err(|error| ApiError::journal(&error))?;
+    let in_journal = foreign::in_journal(&api).await?;
     // The journal counts epochs, so it has the number of the last one.
     let epochs: HashMap<Box<str>, u32> = in_journal.iter().map(|vm| (vm.vm.clone(), vm.epoch.0)).collect();
     let as_of = stall::since(&api);
@@ -98,6 +100,13 @@ pub(super) async fn vms(
         VmEntry::new(connection(vm, false), epochs.get(vm.name.as_str()).copied(), known, as_of.clone())
     };
     let mut list: Vec<VmEntry> = vms.iter().zip(states).map(in_list).collect();
+    let of_other_hosts = foreign::of_other_hosts(&in_journal);
+    let known = known_of_other_hosts(&api, &of_other_hosts).await;
+    let entries = of_other_hosts.iter().zip(known).map(|(vm, (address, known))| {
+        let connection = of_other_host(vm, address, &known);
+        VmEntry::new(connection, Some(vm.epoch.0), known, as_of.clone())
+    });
+    list.extend(entries);
     if let Some(seconds) = left {
         let left = left::left(&api, in_journal, seconds).await.map_err(|error| ApiError::journal(&error))?;
         list.extend(left.into_iter().map(|vm| of_left(vm, as_of.clone())));
@@ -141,40 +150,48 @@ pub(super) async fn vm(
     State(api): State<ApiState>,
     VmPath(name): VmPath,
 ) -> Result<Json<VmDetail>, ApiError> {
-    let connection = match api.vms.get(&name) {
-        Some(vm) => connection(&vm, true),
-        None => of_other_host(&api, &name).await?,
+    let Some(vm) = api.vms.get(&name) else {
+        let vm = foreign::find(&api, &name).await?;
+        let (address, known) = known_of_other_hosts(&api, &[&vm]).await.pop().unwrap_or_default();
+        let (connection, as_of) = (of_other_host(&vm, address, &known), stall::since(&api));
+        return Ok(Json(VmDetail { connection, known, relays: Vec::new(), as_of }));
     };
     let relays = relays::of_vm(&api, &name);
     let states = api.vm_states.states(vec![name.into()], api.head()).await;
     let known = states.into_iter().next().flatten().unwrap_or_default();
     let as_of = stall::since(&api);
-    Ok(Json(VmDetail { connection, known, relays, as_of }))
+    Ok(Json(VmDetail { connection: connection(&vm, true), known, relays, as_of }))
 }
 
-/// The connection of another host's hub to a VM, as far as the journal has it.
-async fn of_other_host(api: &ApiState, name: &str) -> Result<Connection, ApiError> {
-    let refused = || no_such_vm(api, name);
-    let QualifiedName { host, vm } = QualifiedName::parse(name).ok_or_else(refused)?;
-    let (reader, key) = (api.reader.clone(), name.to_owned());
-    let read = api.read(move || {
-        let known = reader.vms()?.into_iter().find(|known| *known.vm == *key);
-        Ok((known, left::address(&reader, &key)?))
-    });
-    let (known, address) = read.await.map_err(|error| ApiError::journal(&error))?;
-    let known = known.ok_or_else(refused)?;
-    Ok(Connection {
-        host: Some(host.into()),
-        vm: vm.into(),
-        address,
-        origin: format!("host {host}"),
-        state: if known.attached { "attached" } else { "detached" },
-        since: rfc3339(known.since.unwrap_or_default()),
-        error: None,
-        silent_since: None,
+/// The addresses and the states of VMs of other hosts, by their records.
+async fn known_of_other_hosts(api: &ApiState, vms: &[&JournalVm]) -> Vec<(Option<Box<str>>, VmState)> {
+    if vms.is_empty() {
+        return Vec::new();
+    }
+    let names = vms.iter().map(|vm| vm.vm.clone()).collect();
+    let states = api.vm_states.states(names, api.head()).await;
+    let addresses = api.vm_states.addresses(vms.iter().map(|vm| &*vm.vm));
+    addresses.into_iter().zip(states.into_iter().map(Option::unwrap_or_default)).collect()
+}
+
+/// The connection of the hub of another host, by its records.
+fn of_other_host(vm: &JournalVm, address: Option<Box<str>>, known: &VmState) -> Connection {
+    let (host, name) = QualifiedName::divide(&vm.vm);
+    let detached = known.detached.as_ref().filter(|_| !vm.attached);
+    // The record that opened the epoch may be removed, or may not have been published.
+    let since = vm.since.or(known.run_since).unwrap_or(UnixMicros(0));
+    Connection {
+        host: host.map(str::to_owned),
+        vm: name.to_owned(),
+        address: address.unwrap_or_default().into(),
+        origin: "fleet".to_owned(),
+        state: if vm.attached { "attached" } else { "detached" },
+        since: rfc3339(since),
+        error: detached.and_then(|detached| detached.detail.clone()),
+        silent_since: known.silence.map(|silence| rfc3339(silence.since)),
         unresponsive: None,
         reason: None,
-    })
+    }
 }
 
 fn connection(vm: &FollowedVm, is_alone: bool) -> Connection {
@@ -200,7 +217,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use qmp_findings::state::{Detachment, JobState, MissingRecords};
-    use qmp_wire::{Epoch, Seq, UnixMicros};
+    use qmp_wire::{Epoch, Seq};
     use serde_json::{Map, Value};
 
     use super::*;
