@@ -1,5 +1,6 @@
 //! The hub's descriptions of itself, its VMs and its rules.
 
+use qmp_wire::QualifiedName;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -41,8 +42,12 @@ pub struct DamagedRecords {
 
 /// The hub's description of a VM.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(remote = "Self")]
 pub struct VmInfo {
-    /// Its name.
+    /// The host of a VM of another host.
+    #[serde(default)]
+    host: Option<String>,
+    /// Its name; of a VM of another host, the qualified one.
     pub vm: String,
     /// The address of its monitor.
     #[serde(default)]
@@ -62,6 +67,22 @@ pub struct VmInfo {
     /// Whether its epoch is open in the journal; only in the response about a single VM.
     #[serde(default)]
     pub attached: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for VmInfo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The derived function, by `remote`.
+        let mut info = Self::deserialize(deserializer)?;
+        qualify(info.host.as_deref(), &mut info.vm);
+        Ok(info)
+    }
+}
+
+/// Makes the name of a VM of another host, as JSON has it, the qualified one.
+pub fn qualify(host: Option<&str>, vm: &mut String) {
+    if let Some(name) = host.and_then(|host| QualifiedName::join(host, vm)) {
+        *vm = name;
+    }
 }
 
 /// The hub's description of a rule.
@@ -198,6 +219,17 @@ mod tests {
         for (state, expected) in [("taken", "in-use"), ("in-use", "in-use"), ("attached", "attached")] {
             let vm: VmInfo = serde_json::from_str(&format!(r#"{{"vm": "a", "state": "{state}"}}"#)).unwrap();
             assert_eq!(vm.state, expected);
+        }
+    }
+
+    #[test]
+    fn vm_of_other_host_has_its_qualified_name() {
+        for (json, expected) in [
+            (r#"{"host": "node1", "vm": "web1", "state": "attached"}"#, "node1/web1"),
+            (r#"{"vm": "web1", "state": "attached"}"#, "web1"),
+        ] {
+            let info: VmInfo = serde_json::from_str(json).expect("a VM");
+            assert_eq!(info.vm, expected);
         }
     }
 }

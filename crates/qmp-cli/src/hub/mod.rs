@@ -19,6 +19,6 @@ pub use error::HubError;
 pub use follow::{HubFollow, HubItem};
 pub use info::{
     ErrorInfo, ExecuteReply, GivenUpInfo, HubCheckpoint, HubInfo, SilenceInfo, SinkInfo, VmInfo,
-    state_of_monitor,
+    qualify, state_of_monitor,
 };
 pub use request::Query;

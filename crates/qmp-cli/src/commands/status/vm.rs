@@ -2,14 +2,17 @@
 
 use jiff::tz::TimeZone;
 use qmp_wire::UnixMicros;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use crate::hub::state_of_monitor;
+use crate::hub::{qualify, state_of_monitor};
 use crate::time::write;
 
 /// The hub's description of a VM.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(remote = "Self")]
 pub(in crate::commands) struct Vm {
+    host: Option<String>,
+    /// Of a VM of another host, the qualified name.
     pub(in crate::commands) vm: String,
     pub(in crate::commands) address: String,
     pub(in crate::commands) origin: Option<String>,
@@ -81,6 +84,15 @@ pub(in crate::commands) struct JobInfo {
     pub(in crate::commands) status: String,
     pub(in crate::commands) error: Option<String>,
     pub(in crate::commands) since: String,
+}
+
+impl<'de> Deserialize<'de> for Vm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The derived function, by `remote`.
+        let mut vm = Self::deserialize(deserializer)?;
+        qualify(vm.host.as_deref(), &mut vm.vm);
+        Ok(vm)
+    }
 }
 
 impl Vm {
