@@ -49,6 +49,7 @@ export type Mark = [offset: number, at: Micros, event: string];
 export type SeverityCounts = { [severity: string]: BucketCount[] };
 
 export interface Lane {
+  host?: string;
   vm: string;
   counts: SeverityCounts;
   states: StateSpan[];
@@ -110,6 +111,7 @@ export interface RecordDetail {
 
 export interface FindingInterval {
   finding: string;
+  host?: string;
   vm: string;
   from: Micros;
   to: Micros | null;

@@ -102,11 +102,11 @@ export class Client {
   }
 
   vms(signal?: AbortSignal): Promise<Vm[]> {
-    return this.json("/v1/vms", [], signal);
+    return this.json<Vm[]>("/v1/vms", [], signal).then((vms) => vms.map(qualified));
   }
 
   vm(name: string, signal?: AbortSignal): Promise<VmAlone> {
-    return this.json(`/v1/vms/${encodeURIComponent(name)}`, [], signal);
+    return this.json<VmAlone>(`/v1/vms/${encodeURIComponent(name)}`, [], signal).then(qualified);
   }
 
   catalogue(signal?: AbortSignal): Promise<EventDescription[]> {
@@ -114,7 +114,10 @@ export class Client {
   }
 
   timeline(range: Range, filters: Filters, more: Parameters, signal?: AbortSignal): Promise<Timeline> {
-    return this.json("/v1/timeline", [...times(range), ...filterParameters(filters), ...more], signal);
+    const parameters = [...times(range), ...filterParameters(filters), ...more];
+    return this.json<Timeline>("/v1/timeline", parameters, signal).then((timeline) => {
+      return { ...timeline, lanes: timeline.lanes.map(qualified) };
+    });
   }
 
   counts(range: Range, filters: Filters, more: Parameters, signal?: AbortSignal): Promise<Counts> {
@@ -122,22 +125,24 @@ export class Client {
   }
 
   findings(parameters: Parameters, signal?: AbortSignal): Promise<Findings> {
-    return this.json("/v1/findings", parameters, signal);
+    return this.json<Findings>("/v1/findings", parameters, signal).then((page) => {
+      return { ...page, findings: page.findings.map(qualified) };
+    });
   }
 
   detail(key: RecordKey, signal?: AbortSignal): Promise<RecordDetail> {
     const path = `/v1/vms/${encodeURIComponent(key.vm)}/records/${key.epoch}/${key.seq}`;
-    return this.json(path, [], signal);
+    return this.json<RecordDetail>(path, [], signal).then(qualifiedDetail);
   }
 
   detailAt(offset: number, signal?: AbortSignal): Promise<RecordDetail> {
-    return this.json(`/v1/records/${offset}`, [], signal);
+    return this.json<RecordDetail>(`/v1/records/${offset}`, [], signal).then(qualifiedDetail);
   }
 
   /** The oldest record of the journal; `null` if it has none. */
   async oldest(signal?: AbortSignal): Promise<HubRecord | null> {
     const line = await firstLine(await this.open("/v1/records", [], { signal: signal ?? null }));
-    return line === "" ? null : (JSON.parse(line) as HubRecord);
+    return line === "" ? null : parseRecord(line);
   }
 
   /** The last records of a range, the oldest first. */
@@ -145,8 +150,30 @@ export class Client {
     const parameters: Parameters = range === null ? more : [...times(range), ...more];
     const response = await this.open("/v1/records", parameters, { signal: signal ?? null });
     const lines = (await response.text()).split("\n");
-    return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as HubRecord);
+    return lines.filter((line) => line !== "").map(parseRecord);
   }
+}
+
+/** Names a VM of another host `HOST/VM`, as everywhere in the page; the hub sends the host as a member of its own. */
+export function qualified<T extends { vm: string; host?: string }>(value: T): T {
+  return value.host === undefined || value.vm.includes("/")
+    ? value
+    : { ...value, vm: `${value.host}/${value.vm}` };
+}
+
+function qualifiedDetail(detail: RecordDetail): RecordDetail {
+  const { record, causes, caused } = detail;
+  return {
+    ...detail,
+    record: qualified(record),
+    causes: causes.map(qualified),
+    caused: caused.map(qualified),
+  };
+}
+
+/** Reads a record from its line of JSON. */
+export function parseRecord(line: string): HubRecord {
+  return qualified(JSON.parse(line) as HubRecord);
 }
 
 /** The first line of a response, of which the rest is not read. */
@@ -194,6 +221,11 @@ export function recordRequests(filters: Filters): Parameters[] {
     requests.push([...vm, ["kind", "finding"]]);
   }
   return requests.length > 0 ? requests : [vm];
+}
+
+/** A pattern that matches exactly this VM: without a host, no VM of another host. */
+export function exactlyVm(name: string): string {
+  return name.includes("/") ? exactly(name) : `/${exactly(name)}`;
 }
 
 /** A pattern that matches exactly this name. */

@@ -3,7 +3,7 @@
 import { render } from "preact";
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { Micros, RecordDetail } from "./api.ts";
-import { Client, exactly, recordKey } from "./client.ts";
+import { Client, exactlyVm, recordKey } from "./client.ts";
 import { useFetched } from "./fetching.ts";
 import { useKeys } from "./keyboard.ts";
 import type { LaneData } from "./lanes/data.ts";
@@ -39,7 +39,7 @@ function Root() {
 
 /** The VMs whose records the stream has. */
 function streamed(state: PageState): string[] {
-  return state.place.page === "vm" ? [exactly(state.place.name)] : state.filters.vm;
+  return state.place.page === "vm" ? [exactlyVm(state.place.name)] : state.filters.vm;
 }
 
 interface AppProps {

@@ -5,7 +5,7 @@ import type { Filters } from "./location.ts";
 import { severityOf } from "./severity.ts";
 
 export function matches(record: HubRecord, filters: Filters): boolean {
-  if (filters.vm.length > 0 && !filters.vm.some((pattern) => matchesGlob(pattern, record.vm))) return false;
+  if (filters.vm.length > 0 && !filters.vm.some((pattern) => matchesVm(pattern, record.vm))) return false;
   return matchesKind(record, filters) && matchesText(record, filters.text);
 }
 
@@ -27,6 +27,12 @@ function matchesKind(record: HubRecord, filters: Filters): boolean {
 /** Whether the record's JSON has the text, in whichever case. */
 export function matchesText(record: HubRecord, text: string): boolean {
   return text === "" || JSON.stringify(record).toLowerCase().includes(text.toLowerCase());
+}
+
+/** Whether a VM matches: by its name on its host, with a `/` in the pattern by `HOST/VM`, and with a `/` in front only on this host. */
+export function matchesVm(pattern: string, name: string): boolean {
+  if (pattern.startsWith("/")) return !name.includes("/") && matchesGlob(pattern.slice(1), name);
+  return matchesGlob(pattern, pattern.includes("/") ? name : name.slice(name.indexOf("/") + 1));
 }
 
 /** The patterns of the hub: `*`, `?` and classes; a backslash takes the meaning from the next character. */

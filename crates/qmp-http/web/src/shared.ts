@@ -6,7 +6,7 @@
 
 import type { HubRecord } from "./api.ts";
 import { type Client, HubError } from "./client.ts";
-import { matchesGlob } from "./matching.ts";
+import { matchesVm } from "./matching.ts";
 import { RETRY_MS, RecordStream, type StreamListener, type StreamState } from "./stream.ts";
 
 const NAME = "qmp-events records";
@@ -127,7 +127,7 @@ export class SharedStream {
 
   private records(records: HubRecord[]): void {
     const isNew = ({ offset, vm }: HubRecord): boolean =>
-      offset > this.position && (this.vms.length === 0 || this.vms.some((glob) => matchesGlob(glob, vm)));
+      offset > this.position && (this.vms.length === 0 || this.vms.some((glob) => matchesVm(glob, vm)));
     this.listener.records(records.filter(isNew));
     this.position = Math.max(this.position, records.at(-1)?.offset ?? 0);
   }

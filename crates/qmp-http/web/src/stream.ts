@@ -2,7 +2,7 @@
 
 import type { HubRecord } from "./api.ts";
 import type { Client } from "./client.ts";
-import { HubError } from "./client.ts";
+import { HubError, parseRecord } from "./client.ts";
 
 export interface Message {
   id: string;
@@ -120,8 +120,7 @@ export class RecordStream {
       if (this.parser.lastId !== "") this.lastId = this.parser.lastId;
       // Records that retention removed before they were sent: only the hub's next answer has the truth.
       const records = messages.filter(({ event }) => event !== "removed");
-      if (messages.length > 0)
-        this.listener.records(records.map(({ data }) => JSON.parse(data) as HubRecord));
+      if (messages.length > 0) this.listener.records(records.map(({ data }) => parseRecord(data)));
     }
   }
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { HubRecord, Lane, Timeline } from "../src/api.ts";
-import { exactly, recordRequests } from "../src/client.ts";
+import { exactly, parseRecord, qualified, recordRequests } from "../src/client.ts";
 import { NO_FILTERS, readLocation, writeLocation } from "../src/location.ts";
-import { matches, matchesGlob } from "../src/matching.ts";
+import { matches, matchesGlob, matchesVm } from "../src/matching.ts";
 import { members, summary, valueText } from "../src/members.ts";
 import { overlay } from "../src/overlay.ts";
 import { merged } from "../src/parts/records.ts";
@@ -170,6 +170,26 @@ test("glob_matches_as_the_hub_does", () => {
   ];
   for (const [pattern, name, isMatch] of cases)
     assert.equal(matchesGlob(pattern, name), isMatch, `${pattern} ${name}`);
+});
+
+test("vm_of_other_host_is_named_with_its_host", () => {
+  const record = parseRecord(
+    '{"offset":1,"host":"node1","vm":"web1","epoch":1,"seq":0,"kind":"attached","snapshot":{}}',
+  );
+  assert.equal(record.vm, "node1/web1");
+  assert.equal(qualified(qualified({ host: "node1", vm: "web1" })).vm, "node1/web1");
+  assert.equal(qualified({ vm: "web1" }).vm, "web1");
+  const cases: [pattern: string, name: string, isMatch: boolean][] = [
+    ["web*", "web1", true],
+    ["web*", "node1/web1", true],
+    ["node*", "node1/web1", false],
+    ["node1/web?", "node1/web1", true],
+    ["node1/*", "web1", false],
+    ["/web1", "web1", true],
+    ["/web1", "node1/web1", false],
+  ];
+  for (const [pattern, name, isMatch] of cases)
+    assert.equal(matchesVm(pattern, name), isMatch, `${pattern} ${name}`);
 });
 
 const event = (offset: number, name: string, received = "2026-11-29T11:00:00.000000Z"): HubRecord => {

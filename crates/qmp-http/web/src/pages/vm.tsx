@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import type { Counts, RecordDetail, Running, VmAlone } from "../api.ts";
-import { exactly, positionKey } from "../client.ts";
+import { exactlyVm, positionKey } from "../client.ts";
 import { type Fetched, useFetched, useNow } from "../fetching.ts";
 import type { LaneData } from "../lanes/data.ts";
 import { TimelineView } from "../lanes/timeline.tsx";
@@ -26,7 +26,7 @@ interface VmPageProps {
 export function VmPage({ name, detail, shows }: VmPageProps) {
   const { client, state, live } = usePage();
   const [isCommands, setCommands] = useState(false);
-  const filters: Filters = { ...state.filters, vm: [exactly(name)] };
+  const filters: Filters = { ...state.filters, vm: [exactlyVm(name)] };
   const listed: Filters = isCommands
     ? { ...filters, event: [], severity: [], finding: ["command"] }
     : filters;
