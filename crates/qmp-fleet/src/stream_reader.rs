@@ -28,6 +28,9 @@ const PULL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Messages of one request.
 const PULL_RECORDS: usize = 1_000;
 
+/// Bytes of the messages of one request: those that wait in memory. A server accepts messages of at most 64 MiB.
+const PULL_BYTES: usize = 64 << 20;
+
 /// How long the server keeps a consumer whose reader went away.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -102,6 +105,19 @@ impl StreamReader {
         Self { server, stream: stream.into(), filters, position, created: None, connection: None }
     }
 
+    /// Connects, and makes a consumer, unless both are there. [`next`](Self::next) does the same.
+    ///
+    /// # Errors
+    ///
+    /// Any [`FleetError`]. The next call connects again.
+    pub async fn open(&mut self) -> Result<(), FleetError> {
+        let opened = self.try_open().await;
+        if opened.is_err() {
+            self.connection = None;
+        }
+        opened
+    }
+
     /// Waits for the next message.
     ///
     /// # Errors
@@ -172,9 +188,7 @@ impl StreamReader {
 
     /// `None` if the consumer is to be made anew.
     async fn try_next(&mut self) -> Result<Option<StreamMessage>, FleetError> {
-        if !self.connection.as_ref().is_some_and(|connection| connection.consumer.is_some()) {
-            self.consume().await?;
-        }
+        self.try_open().await?;
         let Some(Connection { events, consumer: slot, .. }) = &mut self.connection else { return Ok(None) };
         let Some(consumer) = slot else { return Ok(None) };
         let next = tokio::select! {
@@ -197,6 +211,11 @@ impl StreamReader {
         let async_nats::Message { subject, headers, payload, .. } = message.message;
         let (subject, headers) = (subject.as_str().into(), headers.unwrap_or_default());
         Ok(Some(StreamMessage { sequence, pending, subject, payload, headers }))
+    }
+
+    async fn try_open(&mut self) -> Result<(), FleetError> {
+        let is_open = self.connection.as_ref().is_some_and(|connection| connection.consumer.is_some());
+        if is_open { Ok(()) } else { self.consume().await }
     }
 
     /// Makes a consumer after the position. The position is 0 if the stream was made anew or is shorter: the chains of the
@@ -261,8 +280,8 @@ async fn create_consumer(
         return Err(FleetError::Filter { requested: filters.join(", ").into() });
     }
     let pull = consumer.stream().heartbeat(HEARTBEAT_INTERVAL).expires(PULL_TIMEOUT);
-    let messages =
-        pull.max_messages_per_batch(PULL_RECORDS).messages().await.map_err(|error| failed(&error))?;
+    let pull = pull.max_messages_per_batch(PULL_RECORDS).max_bytes_per_batch(PULL_BYTES);
+    let messages = pull.messages().await.map_err(|error| failed(&error))?;
     Ok(ActiveConsumer { messages, delivered: 0 })
 }
 
