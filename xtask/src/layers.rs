@@ -34,8 +34,8 @@ const CRATES: [&str; 21] = [
     "qmp-history",
     "qmp-machine",
     "qmp-libvirt",
-    "qmp-hub",
     "qmp-fleet",
+    "qmp-hub",
     "qmp-sinks",
     "qmp-http",
     "qmp-daemon",
@@ -57,6 +57,7 @@ const ABSENT: [(&str, &[&str]); 11] = [
     ("qmp-journal", &["axum", "hyper", "rustls", "toml", "qmp-client", "qmp-findings"]),
     ("qmp-history", &["axum", "hyper", "rustls", "toml", "qmp-client"]),
     ("qmp-libvirt", &["rusqlite", "qmp-wire"]),
+    // Its feature `fleet` aside.
     ("qmp-hub", &["axum", "hyper", "rustls", "async-nats", "qmp-sinks"]),
     ("qmp-fleet", &["rusqlite", "axum", "hyper", "toml", "qmp-journal", "qmp-findings"]),
 ];

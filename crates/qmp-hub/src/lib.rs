@@ -29,11 +29,17 @@ mod registry;
 pub mod discovery;
 mod asking;
 mod absence;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod hub;
 
 pub use audit::{Audit, ClientIdentity, Peer};
 pub use commands::{CommandsInFlight, InFlightGuard};
 pub use environment::Environment;
+#[cfg(feature = "fleet")]
+pub use fleet::{
+    FLEET_STREAM_DEFAULT, FleetSourceConfig, FleetSourceError, FleetSources, FleetStatus, FleetStatuses,
+};
 pub use hub::{Hub, HubConfig, HubStartError};
 pub use in_use::no_greeting_cause;
 pub use limits::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
