@@ -37,6 +37,9 @@
 //! gids = [107]
 //! pretty = true
 //!
+//! [[from]]                                                           # records of other hosts; see docs/fleet.md
+//! nats = "nats://127.0.0.1:4222"
+//!
 //! [[rule]]                                                           # see docs/operating.md
 //! name = "panic-mail"
 //! event = "GUEST_PANICKED"
@@ -65,7 +68,7 @@ pub use json_schema::config_schema;
 use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::{DiscoveryRule, Source};
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{SilentAfter, VmName, VmOrigin};
+use qmp_hub::{FleetSourceConfig, SilentAfter, VmName, VmOrigin};
 use qmp_journal::JournalOptions;
 use qmp_sinks::RuleConfig;
 pub use reference::config_reference;
@@ -93,6 +96,8 @@ pub struct DaemonConfig {
     pub relays: Vec<(VmName, RelayConfig)>,
     /// The rules of discovery.
     pub discover: Vec<DiscoveryRule>,
+    /// The streams with records of other hosts.
+    pub from: Vec<FleetSourceConfig>,
     /// The time without a message after which a VM is probed.
     pub silent_after: SilentAfter,
     /// The same for single VMs that have their own value.
@@ -114,6 +119,8 @@ pub struct CommandLine {
     pub attach: Vec<(VmName, Address)>,
     /// Rules of discovery besides those of the file.
     pub discover: Vec<Source>,
+    /// Streams with records of other hosts, besides those of the file.
+    pub from: Vec<FleetSourceConfig>,
     /// Overrides the file's.
     pub journal: Option<PathBuf>,
     /// Overrides the file's, if it is not empty.
@@ -140,6 +147,7 @@ impl DaemonConfig {
             findings: true,
             relays: Vec::new(),
             discover: Vec::new(),
+            from: Vec::new(),
             silent_after: SilentAfter::default(),
             silent_after_of: HashMap::new(),
             rules: Vec::new(),
@@ -176,6 +184,7 @@ impl DaemonConfig {
         let journal = journal.unwrap_or(command_line.default_journal);
         let relays = file.relays(&attach, command_line.relay.as_deref());
         problems.extend(file.uses(&attach, &http, &relays, Some(&journal)).conflicts());
+        let from = sources(&file, command_line.from, &mut problems);
         file::sort_by_line(&mut problems);
         let from_command_line = command_line.discover.into_iter().map(DiscoveryRule::new);
         let mut discover: Vec<DiscoveryRule> = file.discover.into_iter().chain(from_command_line).collect();
@@ -207,6 +216,7 @@ impl DaemonConfig {
             findings: file.findings.unwrap_or(true),
             relays: relays.into_iter().map(|(name, relay)| (name, relay.value)).collect(),
             discover,
+            from,
             silent_after: file.silent_after.unwrap_or_default(),
             silent_after_of,
             rules: file.rules,
@@ -215,6 +225,23 @@ impl DaemonConfig {
             file_warnings: file.warnings,
         })
     }
+}
+
+/// The streams of the file and the command line.
+fn sources(
+    file: &ConfigFile,
+    of_command_line: Vec<FleetSourceConfig>,
+    problems: &mut Vec<Problem>,
+) -> Vec<FleetSourceConfig> {
+    let mut sources = file.from.clone();
+    for source in of_command_line {
+        if sources.iter().any(|other| other.reads_the_same(&source)) {
+            let message = format!("--from {source}: the stream is read twice; name each one once").into();
+            problems.push(Problem { location: None, message });
+        }
+        sources.push(source);
+    }
+    sources
 }
 
 /// The keys of the file that the command line overrides.
@@ -297,6 +324,7 @@ mod tests {
         CommandLine {
             attach: Vec::new(),
             discover: Vec::new(),
+            from: Vec::new(),
             journal: None,
             http: Vec::new(),
             relay: None,

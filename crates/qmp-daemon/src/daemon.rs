@@ -6,7 +6,7 @@ use qmp_host::{blocking, ends_after, join_all};
 use qmp_http::{ApiConfig, ApiState, HttpEndpoint, HttpListener, ListenError};
 use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::RelayStatus;
-use qmp_hub::{Hub, HubConfig, HubStartError, STOP_HTTP_MAX, VmRegistry};
+use qmp_hub::{FleetSources, FleetStatus, Hub, HubConfig, HubStartError, STOP_HTTP_MAX, VmRegistry};
 use qmp_journal::{Journal, JournalError, JournalOptions};
 use qmp_sinks::{Rules, RulesError, SinkStatus};
 use tokio::sync::watch;
@@ -28,6 +28,7 @@ pub struct Daemon {
 /// The parts that use the journal.
 #[derive(Debug)]
 struct Parts {
+    sources: FleetSources,
     hub: Hub,
     rules: Rules,
     servers: JoinSet<()>,
@@ -133,6 +134,12 @@ impl Daemon {
         self.parts.rules.statuses()
     }
 
+    /// The status of each stream with records of other hosts.
+    #[must_use]
+    pub fn sources(&self) -> Vec<FleetStatus> {
+        self.parts.sources.statuses().read()
+    }
+
     /// The journal that the hub writes.
     #[must_use]
     pub const fn journal(&self) -> &Journal {
@@ -146,6 +153,8 @@ impl Daemon {
     ///
     /// [`DaemonError::Journal`] if some record could not be written.
     pub async fn stop(mut self) -> Result<(), DaemonError> {
+        // Before the observer, which reads the last records.
+        self.parts.sources.stop().await;
         self.parts.hub.stop().await;
         // After the last findings, so that the rules process those as well.
         self.parts.rules.stop().await;
@@ -176,8 +185,13 @@ impl Parts {
         let (stop_http, http_ends) = watch::channel(false);
         let http: Vec<HttpEndpoint> = listeners.iter().map(HttpListener::endpoint).cloned().collect();
         let hub = Hub::start(hub_config, journal).await?;
-        let of_http =
-            ApiConfig { journal: config.journal, web_root: config.web_root, endpoints: http.clone() };
+        let sources = FleetSources::start(config.from, journal).await?;
+        let of_http = ApiConfig {
+            journal: config.journal,
+            web_root: config.web_root,
+            endpoints: http.clone(),
+            sources: sources.statuses(),
+        };
         let api = ApiState::new(
             hub.registry(),
             journal,
@@ -194,7 +208,7 @@ impl Parts {
             servers.spawn(duties.watch(name, ends_after(&stop_http), serving));
         }
         hub.discover(config.discover).await;
-        Ok(Self { hub, rules, servers, stop_http, http, api })
+        Ok(Self { sources, hub, rules, servers, stop_http, http, api })
     }
 }
 

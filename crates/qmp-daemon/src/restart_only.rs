@@ -1,5 +1,7 @@
 //! Settings that take effect only at a restart of the hub.
 
+use qmp_hub::FleetSourceConfig;
+
 use crate::config::DaemonConfig;
 
 /// Settings that take effect only at a restart, with their values at the start.
@@ -10,13 +12,14 @@ pub(crate) struct RestartOnlySettings {
     /// For comparison only.
     http: String,
     findings: bool,
+    from: Vec<FleetSourceConfig>,
 }
 
 impl RestartOnlySettings {
     pub(crate) fn new(config: &DaemonConfig) -> Self {
         let http = format!("{:?}", config.http);
-        let (journal, host) = (config.journal.clone(), config.host.clone());
-        Self { journal, host, http, findings: config.findings }
+        let (journal, host, from) = (config.journal.clone(), config.host.clone(), config.from.clone());
+        Self { journal, host, http, findings: config.findings, from }
     }
 
     pub(crate) fn differences(&self, next: &Self) -> Vec<&'static str> {
@@ -25,6 +28,7 @@ impl RestartOnlySettings {
             ("host", self.host != next.host),
             ("http", self.http != next.http),
             ("findings", self.findings != next.findings),
+            ("from", self.from != next.from),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
@@ -46,6 +50,8 @@ mod tests {
         assert_eq!(differences(|config| config.journal = "/k.db".into()), ["journal"]);
         assert_eq!(differences(|config| config.host = Some("node1".into())), ["host"]);
         assert_eq!(differences(|config| config.findings = false), ["findings"]);
+        let source = |config: &mut DaemonConfig| config.from.push("nats://h".parse().expect("a source"));
+        assert_eq!(differences(source), ["from"]);
         assert_eq!(differences(|config| config.http.push("/h.sock".parse().expect("an address"))), ["http"]);
     }
 }

@@ -49,7 +49,12 @@ fn problems(api: &ApiState) -> Vec<Problem> {
         let desc = format!("the relay of {} is not served: {}", relay.vm, relay.error?);
         Some(Problem { class: "RelayNotServed", desc })
     });
-    shortened(left_out.into_iter().chain(relays).collect())
+    let sources = api.sources.read().into_iter().filter_map(|status| {
+        let desc = format!("{} ({}): {}", status.source, status.state, status.problem?);
+        Some(Problem { class: "FleetSource", desc })
+    });
+    // The relays are the last ones, because of many only the first are shown.
+    shortened(left_out.into_iter().chain(sources).chain(relays).collect())
 }
 
 /// The first problems; of more than the limit, the last one has the number of the others.

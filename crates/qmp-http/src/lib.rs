@@ -51,6 +51,7 @@ mod foreign;
 mod relays;
 mod run_states;
 mod sinks;
+mod sources;
 mod metrics;
 mod stall;
 mod health;

@@ -16,7 +16,7 @@ use qmp_journal::{Health, JournalVm};
 use qmp_wire::QualifiedName;
 
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
-use super::{foreign, relays, run_states, sinks};
+use super::{foreign, relays, run_states, sinks, sources};
 use crate::state::ApiState;
 
 /// Bytes of a label that a VM reports: its own name.
@@ -43,6 +43,7 @@ fn text(api: &ApiState) -> String {
     relays::figures(api, &mut to);
     journal(api, &mut to);
     sinks::metrics(api, &mut to);
+    sources::metrics(api, &mut to);
     to.into_text()
 }
 
@@ -108,12 +109,7 @@ fn events(all: &[Arc<FollowedVm>], to: &mut Exposition) {
 }
 
 /// The names that the VMs have elsewhere.
-fn infos(
-    api: &ApiState,
-    all: &[Arc<FollowedVm>],
-    of_other_hosts: &[&JournalVm],
-    to: &mut Exposition,
-) {
+fn infos(api: &ApiState, all: &[Arc<FollowedVm>], of_other_hosts: &[&JournalVm], to: &mut Exposition) {
     let help = "The VM's own name and UUID, which are those of its libvirt domain.";
     let mut info = to.family("qmp_vm_info", Type::Gauge, help);
     let names = all.iter().map(|vm| vm.name.as_str()).chain(of_other_hosts.iter().map(|vm| &*vm.vm));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use qmp_host::Duties;
 use qmp_host::clock;
+use qmp_hub::FleetStatuses;
 use qmp_hub::VmRegistry;
 use qmp_hub::VmStates;
 use qmp_hub::Vms;
@@ -27,6 +28,8 @@ pub struct ApiConfig {
     pub web_root: Option<PathBuf>,
     /// The endpoints that serve the interface.
     pub endpoints: Vec<HttpEndpoint>,
+    /// The status of the streams with records of other hosts.
+    pub sources: FleetStatuses,
 }
 
 /// The state of the HTTP interface. Cheap to clone.
@@ -61,6 +64,8 @@ pub struct ApiStateInner {
     pub(super) web_root: Option<PathBuf>,
     /// The endpoints that serve this state.
     pub(super) endpoints: Vec<HttpEndpoint>,
+    /// The streams with records of other hosts.
+    pub(super) sources: FleetStatuses,
     head: watch::Receiver<Offset>,
 }
 
@@ -103,6 +108,7 @@ impl ApiState {
             registry,
             web_root: config.web_root,
             endpoints: config.endpoints,
+            sources: config.sources,
         }))
     }
 }
@@ -139,7 +145,12 @@ impl ApiState {
             vm_states,
             rules,
             ends,
-            ApiConfig { journal: path, web_root: None, endpoints: Vec::new() },
+            ApiConfig {
+                journal: path,
+                web_root: None,
+                endpoints: Vec::new(),
+                sources: FleetStatuses::default(),
+            },
         )
     }
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use qmp_history::DamagedRecords;
+use qmp_hub::FleetStatus;
 use serde::Serialize;
 
 use super::rfc3339::rfc3339;
@@ -27,6 +28,9 @@ pub(super) struct HubStatus {
     stuck_rules: Vec<Box<str>>,
     /// The damaged parts of the journal, as far as the hub has read them since its start.
     damaged: Vec<DamagedRecords>,
+    /// The streams with records of other hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    from: Vec<FleetStatus>,
     /// The addresses at which it serves, as `qmp --hub` takes them.
     addresses: Vec<String>,
 }
@@ -43,6 +47,7 @@ pub(super) async fn hub(State(api): State<ApiState>) -> Json<HubStatus> {
         pid: std::process::id(),
         stuck_rules: stuck(&api),
         damaged: DamagedRecords::of(&api.reader),
+        from: api.sources.read(),
         addresses: api.endpoints.iter().map(ToString::to_string).collect(),
     })
 }

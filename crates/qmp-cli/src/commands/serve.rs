@@ -16,7 +16,7 @@ use qmp_client::Address;
 use qmp_daemon::{CommandLine, ConfigError, ConfigFile, Daemon, DaemonConfig, DaemonError};
 use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::{DiscoveryRule, Source};
-use qmp_hub::{HubStartError, VmName};
+use qmp_hub::{FleetSourceConfig, HubStartError, VmName};
 use qmp_wire::Offset;
 
 use self::demo::Demo;
@@ -51,6 +51,11 @@ pub struct Serve {
     /// several times
     #[arg(long, value_name = "KIND")]
     discover: Vec<Source>,
+
+    /// Read the records of other hosts from a stream of NATS JetStream, `qmp` if none is named: this hub is a fleet hub; may be
+    /// given several times
+    #[arg(long, value_name = "nats://HOST:PORT[/STREAM]")]
+    from: Vec<FleetSourceConfig>,
 
     /// Attach N emulated machines with scripted events (3 by default), and show what they report; needs no QEMU, and keeps
     /// its journal in a temporary file unless --journal is given
@@ -99,6 +104,7 @@ Examples:
   qmp serve --discover '/run/vm/*.sock'                                every socket that matches, also later ones
   qmp serve --config /etc/qmp-events/hub.toml --http tcp:127.0.0.1:8080
   qmp serve --attach vm1=unix:/run/vm1.sock,server=on                  QEMU dials in (reconnect=1)
+  qmp serve --from nats://nats.example.org:4222                        a fleet hub: the records of other hosts
 
 A monitor serves one client: give the hub a monitor of its own (QEMU accepts -qmp several times).";
 
@@ -175,6 +181,7 @@ impl Serve {
         let command_line = CommandLine {
             attach: self.attach.iter().cloned().chain(demo.map(Demo::attach).unwrap_or_default()).collect(),
             discover: self.discover.clone(),
+            from: self.from.clone(),
             journal: self.journal.clone().or_else(|| demo.map(Demo::journal)),
             http: self.http.endpoints()?,
             relay: self.relay.clone(),
@@ -188,7 +195,8 @@ impl Serve {
             demo::add_page(&mut config);
         }
         // With a file, VMs may be added to it while the hub runs.
-        if config.attach.is_empty() && config.discover.is_empty() && self.config.is_none() {
+        let has_vms = !config.attach.is_empty() || !config.discover.is_empty() || !config.from.is_empty();
+        if !has_vms && self.config.is_none() {
             return Err(Failure::usage("there is no VM to attach")
                 .hint("qmp serve --discover processes attaches to every QEMU of this host with a free monitor")
                 .hint("qmp serve --demo is a demonstration with emulated machines")

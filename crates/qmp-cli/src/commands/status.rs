@@ -125,10 +125,13 @@ impl Status {
         Ok(exit)
     }
 
-    /// The rules that fail, which cannot report their own failure, and the silences; with a NAME, only the silences of that VM.
+    /// The sources and rules that fail, which cannot report their own failure, and the silences; with a NAME, only the silences of that VM.
     async fn rules(&self, client: &HubClient, palette: Palette, zone: &TimeZone) -> String {
         let mut text = String::new();
         if self.name.is_none() {
+            if let Ok(info) = client.info().await {
+                text += &stuck::sources(&info.from, palette, zone);
+            }
             text += &stuck::stuck(&client.sinks().await.unwrap_or_default(), palette, zone);
         }
         let mut silences = client.silences().await.unwrap_or_default();

@@ -24,9 +24,27 @@ pub struct HubInfo {
     /// The damaged parts of the journal, as far as the hub has read them since its start.
     #[serde(default)]
     pub damaged: Vec<DamagedRecords>,
+    /// The streams with records of other hosts. A hub of an earlier release names none.
+    #[serde(default)]
+    pub from: Vec<FleetSourceInfo>,
     /// The addresses at which it serves. A hub of an earlier release names none.
     #[serde(default)]
     pub addresses: Vec<String>,
+}
+
+/// The hub's description of a stream with records of other hosts.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FleetSourceInfo {
+    /// The servers and the stream.
+    pub source: String,
+    /// `reading`, or why it is not read.
+    pub state: String,
+    /// Since when it is in that state.
+    pub since: String,
+    /// Messages of the stream that were not read.
+    pub lag_records: u64,
+    /// The fault, with what to do.
+    pub problem: Option<String>,
 }
 
 /// A range of records of a hub's journal with damage.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use qmp_settings::schema::{KeySchema, Presence, TableSchema};
 
 use super::schema::{
-    FINDINGS, HOST, HTTP, HUB, JOURNAL, RETENTION_TABLE, SILENT_AFTER, VM, discover, http, relay, rule,
+    FINDINGS, HOST, HTTP, HUB, JOURNAL, RETENTION_TABLE, SILENT_AFTER, VM, discover, from, http, relay, rule,
 };
 
 /// Columns of the example.
@@ -52,6 +52,18 @@ const BLOCKS: &[Block] = &[
     (&discover::RULE, "[[discover]]", &[("libvirt", ""), ("commands", "")]),
     (&discover::RULE, "[[discover]]", &[("processes", "")]),
     (&discover::RULE, "[[discover]]", &[("listen", ""), ("mode", "")]),
+    (
+        &from::SOURCE,
+        "[[from]]",
+        &[
+            ("nats", ""),
+            ("stream", ""),
+            ("host", ""),
+            ("credentials-file", ""),
+            ("ca-file", ""),
+            ("certificate", ""),
+        ],
+    ),
     (
         &rule::RULE,
         "[[rule]]",

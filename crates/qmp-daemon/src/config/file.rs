@@ -6,6 +6,7 @@ mod conflicts;
 mod unique_names;
 mod relay;
 mod discover;
+mod from;
 mod http;
 mod retention;
 mod rule;
@@ -16,7 +17,7 @@ use qmp_client::Address;
 use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{SilentAfter, VmName};
+use qmp_hub::{FleetSourceConfig, SilentAfter, VmName};
 use qmp_journal::Retention;
 use qmp_settings::schema::KeySchema;
 use qmp_settings::{Document, Location, Problem, Settings, TomlValue};
@@ -42,6 +43,7 @@ pub struct ConfigFile {
     pub(super) findings: Option<bool>,
     pub(super) silent_after: Option<SilentAfter>,
     pub(super) discover: Vec<DiscoveryRule>,
+    pub(super) from: Vec<FleetSourceConfig>,
     pub(super) retention: Retention,
     pub(super) rules: Vec<RuleConfig>,
     /// The line of the action of each rule.
@@ -158,6 +160,7 @@ fn read_file(document: &mut Document<'_>) -> ConfigFile {
         retention: read(&mut settings, &schema::RETENTION, retention::retention).unwrap_or_default(),
         vms: read(&mut settings, &schema::VMS, vms),
         discover: read(&mut settings, &schema::DISCOVER, discover::discover),
+        from: read(&mut settings, &schema::FROM, from::sources),
         rules,
         rule_locations,
         warnings: Vec::new(),
@@ -269,13 +272,13 @@ mod tests {
 
     #[test]
     fn invalid_file_is_refused_with_line_and_advice() {
-        let cases: [(&str, &str, &str); 23] = [
+        let cases: [(&str, &str, &str); 24] = [
             ("typo", "jurnal = '/j'", "hub.toml:1: unknown key \"jurnal\"; did you mean \"journal\"?"),
             ("case", "\nHTTP = '/h'", "hub.toml:2: unknown key \"HTTP\"; did you mean \"http\"?"),
             (
                 "nothing near",
                 "colour = 1",
-                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, silent-after, retention, vm, discover, rule",
+                "hub.toml:1: unknown key \"colour\"; known here: journal, host, http, findings, silent-after, retention, vm, discover, from, rule",
             ),
             (
                 "typo in a VM",
@@ -354,7 +357,15 @@ mod tests {
             (
                 "two at once",
                 "a = 1\nvn = 2",
-                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, silent-after, retention, vm, discover, rule|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
+                "hub.toml:1: unknown key \"a\"; known here: journal, host, http, findings, silent-after, retention, vm, discover, from, rule|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
+            ),
+            (
+                "stream without a server, twice, and with a wrong name",
+                "[[from]]\nstream = 'a'\n[[from]]\nnats = 'nats://h'\n[[from]]\nnats = 'nats://h'\n[[from]]\nnats = 'x'\nstream = 'a.b'",
+                "hub.toml:1: this stream has no server; add: nats = \"nats://…\"|\
+                 hub.toml:5: the stream nats://h/qmp is read twice; name each one once|\
+                 hub.toml:8: expected an address such as \"nats://127.0.0.1:4222\" or \"tls://nats.example.org\"|\
+                 hub.toml:9: \"a.b\" is no name of a stream: it has no blanks, '.', '*', '>' or slashes, and is not empty",
             ),
             ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key journal"),
         ];

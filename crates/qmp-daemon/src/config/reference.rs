@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use qmp_settings::schema::{KeySchema, Presence, TableSchema};
 
-use super::schema::{HUB, RETENTION_TABLE, VM, discover, http, relay, rule};
+use super::schema::{HUB, RETENTION_TABLE, VM, discover, from, http, relay, rule};
 
 const INTRODUCTION: &str = "\
 # Configuration of the hub
@@ -35,8 +35,16 @@ All keys exist since release 0.1.
 ";
 
 /// The tables, in the order of the page.
-const TABLES: [&TableSchema; 7] =
-    [&HUB, &http::ENDPOINT, &RETENTION_TABLE, &VM, &relay::RELAY, &discover::RULE, &rule::RULE];
+const TABLES: [&TableSchema; 8] = [
+    &HUB,
+    &http::ENDPOINT,
+    &RETENTION_TABLE,
+    &VM,
+    &relay::RELAY,
+    &discover::RULE,
+    &from::SOURCE,
+    &rule::RULE,
+];
 
 /// Returns the page.
 #[must_use]

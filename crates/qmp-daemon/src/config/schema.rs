@@ -8,6 +8,7 @@ pub(super) mod forms;
 pub(super) mod http;
 pub(super) mod relay;
 pub(super) mod discover;
+pub(super) mod from;
 pub(super) mod rule;
 
 use std::time::Duration;
@@ -19,7 +20,7 @@ use qmp_settings::schema::{Form, KeySchema, TableSchema};
 pub(super) static HUB: TableSchema = TableSchema {
     header: "",
     summary: "The journal, the addresses of HTTP, and what holds for all VMs.",
-    keys: &[&JOURNAL, &HOST, &HTTP, &FINDINGS, &SILENT_AFTER, &RETENTION, &VMS, &DISCOVER, &RULES],
+    keys: &[&JOURNAL, &HOST, &HTTP, &FINDINGS, &SILENT_AFTER, &RETENTION, &VMS, &DISCOVER, &FROM, &RULES],
     variants: &[],
     constraints: &[],
 };
@@ -79,6 +80,13 @@ pub(super) static VMS: KeySchema =
 
 pub(super) static DISCOVER: KeySchema =
     KeySchema::new("discover", Form::Tables(&discover::RULE), "[[discover]]", "The rules of discovery.");
+
+pub(super) static FROM: KeySchema = KeySchema::new(
+    "from",
+    Form::Tables(&from::SOURCE),
+    "[[from]]",
+    "The streams with records of other hosts.",
+);
 
 pub(super) static RULES: KeySchema =
     KeySchema::new("rule", Form::Tables(&rule::RULE), "[[rule]]", "What is done with records.");

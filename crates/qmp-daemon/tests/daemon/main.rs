@@ -9,6 +9,7 @@ mod discovery_real_qemu;
 mod findings_checkpoints;
 mod findings_real_qemu;
 mod findings_recorded;
+mod fleet;
 mod hub_damage;
 mod hub_endpoints;
 mod hub_epochs;

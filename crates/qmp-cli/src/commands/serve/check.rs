@@ -37,6 +37,7 @@ fn summary(config: &DaemonConfig) -> String {
         let of_vm = config.relays.iter().filter(|(of, _)| of == name);
         of_vm.for_each(|(_, relay)| line("  relay", format!("  {}", relay.path.display())));
     }
+    config.from.iter().for_each(|source| line("reads", source.to_string()));
     config.discover.iter().for_each(|rule| line("discovers", rule.to_string()));
     config.rules.iter().for_each(|rule| line("rule", format!("{}  {}", rule.name(), rule.description())));
     let (vms, relays) = (counted(config.attach.len(), "VM"), counted(config.relays.len(), "relay"));

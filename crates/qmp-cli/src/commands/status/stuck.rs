@@ -1,16 +1,16 @@
-//! Rules that are not delivering, that have a problem or gave up records, and silences.
+//! Streams of other hosts that are not read, rules that are not delivering, that have a problem or gave up records, and
+//! silences.
 
 use jiff::tz::TimeZone;
 
 use super::vm::local;
-use crate::hub::{GivenUpInfo, SilenceInfo, SinkInfo};
+use crate::hub::{FleetSourceInfo, GivenUpInfo, SilenceInfo, SinkInfo};
 use crate::render::{Palette, escape};
 
 /// A line for each rule that is not delivering, for each problem, and for each rule that gave up records; empty if there
 /// are none.
 pub(super) fn stuck(sinks: &[SinkInfo], palette: Palette, zone: &TimeZone) -> String {
     let mut text = String::new();
-    let records = |count: u64| if count == 1 { "1 record".to_owned() } else { format!("{count} records") };
     for sink in sinks {
         let rule = palette.bold(escape::text(&sink.rule));
         if sink.state != "delivering" {
@@ -33,6 +33,19 @@ pub(super) fn stuck(sinks: &[SinkInfo], palette: Palette, zone: &TimeZone) -> St
     text
 }
 
+/// A line for each stream with records of other hosts that is not read or has a fault; empty if there is none.
+pub(super) fn sources(sources: &[FleetSourceInfo], palette: Palette, zone: &TimeZone) -> String {
+    let faulty = sources.iter().filter(|source| source.state != "reading" || source.problem.is_some());
+    let line = |source: &FleetSourceInfo| {
+        let FleetSourceInfo { state, lag_records, problem, .. } = source;
+        let since = local(&source.since, zone);
+        let problem = problem.as_deref().map(|problem| format!(": {problem}")).unwrap_or_default();
+        let text = format!("{state} since {since}, {} behind{problem}", records(*lag_records));
+        format!("from {}: {}\n", palette.bold(escape::text(&source.source)), escape::text(&text))
+    };
+    faulty.map(line).collect()
+}
+
 /// A line for each silence; empty if there is none.
 pub(in crate::commands) fn silenced(silences: &[SilenceInfo], palette: Palette, zone: &TimeZone) -> String {
     let line = |silence: &SilenceInfo| {
@@ -51,6 +64,10 @@ fn given_up(records: u64, last: &GivenUpInfo, zone: &TimeZone) -> String {
         1 => format!("record {offset} of {vm} was given up at {at}: {error}"),
         records => format!("{records} records were given up, the last, {offset} of {vm}, at {at}: {error}"),
     }
+}
+
+fn records(count: u64) -> String {
+    if count == 1 { "1 record".to_owned() } else { format!("{count} records") }
 }
 
 #[cfg(test)]
@@ -81,6 +98,21 @@ mod tests {
         rule fleet: num_replicas is 1, not 3
         ");
         assert_eq!(stuck(&sinks[..1], Palette::new(false), &TimeZone::UTC), "");
+    }
+
+    #[test]
+    fn only_streams_with_a_fault_are_listed() {
+        let source = |state: &str, problem: Option<&str>| FleetSourceInfo {
+            source: "nats://h:4222/qmp".into(),
+            state: state.into(),
+            since: "2026-01-02T03:04:05.678901Z".into(),
+            lag_records: 7,
+            problem: problem.map(str::to_owned),
+        };
+        let listed = [source("reading", None), source("failing", Some("the connection was lost"))];
+        insta::assert_snapshot!(sources(&listed, Palette::new(false), &TimeZone::UTC), @r"
+        from nats://h:4222/qmp: failing since 2026-01-02 03:04:05.678, 7 records behind: the connection was lost
+        ");
     }
 
     #[test]

@@ -201,6 +201,7 @@ mod tests {
         let command_line = CommandLine {
             attach: Vec::new(),
             discover: Vec::new(),
+            from: Vec::new(),
             journal: None,
             http: Vec::new(),
             relay: None,

@@ -315,6 +315,38 @@ export type Findings = {
 
 export type FindingsResponse = Findings;
 
+/** A stream of NATS JetStream with records of other hosts. */
+export type FleetSource = {
+  /** The number of the last message of the stream, as far as it is known. */
+  head: number;
+  /** Journals of hosts that lack records, which their hubs were asked for. */
+  holes: number;
+  /** Messages of the stream that were not read. */
+  lag_records: number;
+  /** The age of the last record that was read, while messages wait; else 0. */
+  lag_seconds: number;
+  /** Holes that were given up since the hub started: their records are lost. */
+  lost: number;
+  /** The number of the last message of the stream that is committed. */
+  position: number;
+  /** The fault, with what to do; null if there is none. */
+  problem: string | null;
+  /** Records that were committed since the hub started. */
+  records: number;
+  /** Messages that were discarded since the hub started because they are no records, or because their numbers are taken. */
+  refused: number;
+  /** Messages that were read again and discarded since the hub started. */
+  repeated: number;
+  /** The version of the server; null without a connection. */
+  server_version: string | null;
+  /** Since when it is in that state. RFC 3339 in UTC, with six digits. */
+  since: string;
+  /** The servers, without logins, and the stream. */
+  source: string;
+  /** `failing`: the stream cannot be read at present, and the hub retries; `problem` says why. */
+  state: "connecting" | "reading" | "failing";
+};
+
 export type Gaps = {
   gaps: {
     /** The details, for people. */
@@ -362,6 +394,8 @@ export type Hub = {
   addresses: string[];
   /** The damaged parts of the journal, as far as the hub has read them since its start. */
   damaged: DamagedRecords[];
+  /** The streams with records of other hosts; missing if the hub reads none. */
+  from?: FleetSource[];
   /** The offset of the last record. */
   head: number;
   /** The journal's file. */
@@ -557,7 +591,7 @@ export type Sink = {
   /** Held back records that no delivered record has counted yet. */
   held_back_waiting: number;
   /** The kind of the sink. */
-  kind: "run" | "webhook" | "otlp" | "journald" | "file";
+  kind: "run" | "webhook" | "otlp" | "journald" | "file" | "nats";
   /** Records of the journal after that, of any kind. */
   lag_records: number;
   /** The last error. */
@@ -576,6 +610,8 @@ export type Sink = {
   missed: number;
   /** Everything up to this offset is processed. */
   offset: number;
+  /** A fault of the receiver that does not stop the deliveries, with what to do; missing if there is none. */
+  problem?: string;
   /** The rule's name. */
   rule: string;
   /** Records that were not delivered because of a silence. */
@@ -642,7 +678,7 @@ export type Vm = {
   error?: string;
   host?: HostName;
   last_event: LastEvent | null;
-  /** The source of the VM: `configuration`, `command line`, `program`, or `discovery` and the rule that found it; `journal` for a VM that left. */
+  /** The source of the VM: `configuration`, `command line`, `program`, or `discovery` and the rule that found it; `journal` for a VM that left; `fleet` for a VM of a… */
   origin: string;
   /** The reason, in one word, why the monitor is not attached, if a word is defined for it. `peer-closed`, `no-such-socket`, `refused`: QEMU has exited or has not st… */
   reason?: "peer-closed" | "no-such-socket" | "refused" | "permission-denied" | "unreachable" | "held" | "hung" | "not-a-monitor" | "unclear";
