@@ -67,6 +67,14 @@ impl Span {
 }
 
 impl PreviousEpoch {
+    /// The run state `paused`, if the same process was in it before, and libvirt says that the domain is paused, with a reason
+    /// that stands for several run states: a domain that was restored paused keeps the reason of its restore.
+    pub(crate) fn is_still_paused(&self, snapshot: &Snapshot) -> Option<&str> {
+        let KnownState::RunState(known) = self.known.as_ref()? else { return None };
+        let is_paused = snapshot.libvirt.as_ref()?.words().state == "paused" && &**known == "paused";
+        (is_paused && self.process_is(snapshot) == Identity::Same).then_some(known)
+    }
+
     /// Whether the process at the monitor is the one that this snapshot names.
     pub(crate) fn process_is(&self, snapshot: &Snapshot) -> Identity {
         Process::compare(self.snapshot.process.as_ref(), snapshot.process.as_ref())

@@ -7,7 +7,8 @@
 //! 0 attached running 7.2.22 kvm   the same, with the process at the other end
 //! 0 attached running 7.2.22 kvm#7   the same, with the id of the process, which also gives its start
 //! 0 attached paused/postcopy-paused   the same, and a migration in this status
-//! 0 attached libvirt started restored paused migration   the same through libvirt: began, started (or `-`), state, reason
+//! 0 attached libvirt started restored paused migration of kvm#7   the same through libvirt: began, started (or `-`), state,
+//!                                 reason, and the process, if it is known
 //! 1.5 STOP
 //! 1.6@1.2 WATCHDOG {"action": "pause"}
 //! 2 command {"execute": "quit"}   the hub passed a command on
@@ -147,13 +148,16 @@ fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
     let (name, rest) = what.split_once(' ').unwrap_or((what, ""));
     match name {
         "attached" if rest.starts_with("libvirt ") => {
+            let (rest, process) = rest.split_once(" of ").map_or((rest, None), |(rest, it)| (rest, Some(it)));
             let words: Vec<&str> = rest.split(' ').collect();
             let [_, began, started, state, reason] = words[..] else { panic!("five words: {rest}") };
             let mut libvirt = json!({"began": began, "state": state, "reason": reason});
             if started != "-" {
                 libvirt["started"] = started.into();
             }
-            let snapshot = json!({"address": "libvirt:qemu:///system", "libvirt": libvirt});
+            let process = process.map(self::process);
+            let snapshot =
+                json!({"address": "libvirt:qemu:///system", "process": process, "libvirt": libvirt});
             Body::Attached { snapshot: snapshot.to_string().into() }
         }
         "attached" => {

@@ -105,7 +105,8 @@ impl Explainer {
         if let Some(status) = &snapshot.migration {
             self.evidence.migration = Some((Mark::of(input, None), status.clone()));
         }
-        let Some(status) = &snapshot.status else {
+        let paused = || span.before.as_deref().and_then(|before| before.is_still_paused(snapshot));
+        let Some(status) = snapshot.status.as_deref().or_else(paused) else {
             if snapshot.libvirt.is_some() {
                 // libvirt's state stands for several run states while the domain arrives.
                 self.question.ask_again(input.id, 1, input.now);
@@ -123,7 +124,7 @@ impl Explainer {
             self.continue_from(earlier, before, snapshot, input);
         }
         // An incoming migration may take any time, and RESUME ends it.
-        if run_states::of(status).passes && &**status != "inmigrate" {
+        if run_states::of(status).passes && status != "inmigrate" {
             self.question.ask_again(input.id, 1, input.now);
         }
     }

@@ -139,6 +139,28 @@ fn reason_of_libvirt_explains_the_state() {
 }
 
 #[test]
+fn domain_that_was_restored_paused_is_paused_after_a_restart_of_the_hub() {
+    let restored = "0 attached libvirt started restored paused migration of kvm#7\n5 detached hub stopped";
+    let cases = [("kvm#7", "paused found-paused"), ("kvm#8", "- -")];
+    for (process, expected) in cases {
+        let text = format!("{restored}\n9 attached libvirt found - paused migration of {process}");
+        assert_eq!(final_state(&text), expected, "{process}");
+    }
+}
+
+#[test]
+fn stop_for_a_migration_waits_for_its_events() {
+    let text = r#"0 attached libvirt found - running booted
+5 MIGRATION {"status": "setup"}
+6 MIGRATION {"status": "active"}
+7 STOP
+7.01 libvirt paused migration
+8 MIGRATION {"status": "completed"}
+9 detached libvirt: migrated"#;
+    assert_eq!(found(text)[0], "why-paused migration 1.2,1.3,1.5");
+}
+
+#[test]
 fn pause_through_libvirt_is_reported_with_its_reason() {
     let running = "0 attached libvirt found - running booted";
     for (reason, cause) in [("user", "host-stop"), ("save", "save-vm"), ("unknown", "unknown")] {

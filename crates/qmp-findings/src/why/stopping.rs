@@ -110,13 +110,14 @@ impl Explainer {
         }
         let run_state = self.status.run_state.as_deref();
         match status {
-            // The VM will not answer.
-            None => {
-                if domain.is_some() && run_state.is_none() {
+            // The VM migrates or arrives: an event or a later answer tells more.
+            None if domain.is_some() => {
+                if run_state.is_none() {
                     self.question.ask_again(input.id, again + 1, input.now);
                 }
-                self.hurry(|pending| pending.mark.now.after(COMMAND_RECORD_MAX), input, found);
             }
+            // The VM will not answer.
+            None => self.hurry(|pending| pending.mark.now.after(COMMAND_RECORD_MAX), input, found),
             Some("running") if run_state == Some("running") => {
                 self.status.assumed = false;
                 self.explain_running(domain, input);

@@ -2,7 +2,7 @@
 
 use qmp_real_qemu::{DomainXml, Libvirt};
 use qmp_testing::poll_until;
-use qmp_wire::Record;
+use qmp_wire::{Body, Record};
 use rustix::process::{Signal, kill_process};
 
 use crate::raw::RawMonitor;
@@ -37,9 +37,11 @@ enum Step {
     Kill,
     /// The record that begins so is waited for.
     Until(&'static str),
+    /// The finding of why that begins so is waited for.
+    Explained(&'static str),
 }
 
-use Step::{Kill, Port, Until, Virsh};
+use Step::{Explained, Kill, Port, Until, Virsh};
 
 const START: Step = Virsh(&["start", "vm1"]);
 const DESTROY: Step = Virsh(&["destroy", "vm1"]);
@@ -64,10 +66,11 @@ const STORIES: &[Story] = &[
             Until("attached"),
             Virsh(&["resume", "vm1"]),
             Virsh(&["suspend", "vm1"]),
+            Explained("why-paused"),
             DESTROY,
         ],
         records: &["attached started booted: paused user", "RESUME", "STOP", DESTROYED[0], DESTROYED[1]],
-        why: &[("why-paused unknown", "not known why"), WHY_DESTROYED],
+        why: &[("why-paused host-stop", "paused through libvirt"), WHY_DESTROYED],
         is_kept: true,
     },
     Story {
@@ -99,7 +102,46 @@ const STORIES: &[Story] = &[
             DESTROYED[1],
         ],
         why: &[
-            ("why-paused unknown", "not known why"),
+            ("why-paused save-vm", "so that libvirt could save its state"),
+            ("why-ended save-vm", "saved through libvirt"),
+            WHY_DESTROYED,
+        ],
+        is_kept: true,
+    },
+    Story {
+        name: "suspend, save, restore, resume",
+        changes: &[],
+        steps: &[
+            START,
+            Until("RESUME"),
+            Virsh(&["suspend", "vm1"]),
+            Explained("why-paused"),
+            Virsh(&["save", "vm1", "HOME/saved"]),
+            Until("detached"),
+            Virsh(&["restore", "HOME/saved"]),
+            Until("attached"),
+            Virsh(&["resume", "vm1"]),
+            Until("RESUME"),
+            DESTROY,
+        ],
+        records: &[
+            BOOTED,
+            "RESUME",
+            "STOP",
+            "MIGRATION setup",
+            "MIGRATION active",
+            "MIGRATION completed",
+            "detached PeerClosed: libvirt: saved",
+            "attached started restored: paused",
+            "MIGRATION setup",
+            "MIGRATION active",
+            "MIGRATION completed",
+            "RESUME",
+            DESTROYED[0],
+            DESTROYED[1],
+        ],
+        why: &[
+            ("why-paused host-stop", "paused through libvirt"),
             ("why-ended save-vm", "saved through libvirt"),
             WHY_DESTROYED,
         ],
@@ -255,7 +297,7 @@ const STORIES: &[Story] = &[
             DESTROYED[1],
         ],
         why: &[
-            ("why-paused unknown", "not known why"),
+            ("why-paused save-vm", "so that libvirt could"),
             ("why-ended restore-vm", "reverted to a snapshot"),
             WHY_DESTROYED,
         ],
@@ -301,6 +343,9 @@ async fn tell(libvirt: &Libvirt, hub: &mut WatchedHub, story: &Story) -> (Vec<St
             Until(begin) => {
                 all.extend(hub.until(|one| words(one).is_some_and(|one| one.starts_with(begin))).await);
             }
+            Explained(begin) => {
+                all.extend(hub.until(|one| why(one).is_some_and(|one| one.starts_with(begin))).await);
+            }
         }
     }
     let ends = story.why.iter().filter(|(kind, _)| kind.starts_with("why-ended")).count();
@@ -311,6 +356,9 @@ async fn tell(libvirt: &Libvirt, hub: &mut WatchedHub, story: &Story) -> (Vec<St
         }
         all.extend(hub.until(|one| why(one).is_some_and(|why| why.starts_with("why-ended"))).await);
     }
+    let is_migration =
+        |record: &Record<'_>| matches!(&record.body, Body::Finding { finding, .. } if finding == "migration");
+    assert!(!all.iter().any(is_migration), "{}: no domain is migrated: {all:?}", story.name);
     (all.iter().filter_map(words).collect(), all.iter().filter_map(why).collect())
 }
 

@@ -163,34 +163,6 @@ pub(in crate::commands) fn local(text: &str, zone: &TimeZone) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Vm;
-
-    #[test]
-    fn vm_is_in_trouble_if_it_needs_an_operator() {
-        //  run state, state of the monitor, is it in trouble
-        let cases = [
-            (Some("running"), "attached", false),
-            (Some("paused"), "attached", false),
-            (Some("io-error"), "attached", true),
-            (None, "attached", true),
-            (Some("running"), "detached", true),
-            (None, "connecting", true),
-            (Some("ended"), "detached", false),
-            (Some("gone"), "detached", true),
-            (Some("gone"), "left", true),
-            (Some("ended"), "left", false),
-            (Some("running"), "left", false),
-            (None, "left", false),
-        ];
-        for (run_state, state, expected) in cases {
-            let vm = Vm { run_state: run_state.map(str::to_owned), state: state.to_owned(), ..Vm::default() };
-            assert_eq!(vm.is_in_trouble(), expected, "{run_state:?} {state}");
-        }
-    }
-}
-
-#[cfg(test)]
 pub(in crate::commands) fn examples() -> Vec<Vm> {
     let lines = [
         r#"{"vm": "web1", "address": "unix:/run/web1.sock", "state": "attached", "since": "2026-01-02T03:00:00.000000Z",
@@ -220,4 +192,32 @@ pub(in crate::commands) fn examples() -> Vec<Vm> {
             "epoch": 2, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
     ];
     lines.iter().map(|line| serde_json::from_str(line).expect("a VM")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Vm;
+
+    #[test]
+    fn vm_is_in_trouble_if_it_needs_an_operator() {
+        //  run state, state of the monitor, is it in trouble
+        let cases = [
+            (Some("running"), "attached", false),
+            (Some("paused"), "attached", false),
+            (Some("io-error"), "attached", true),
+            (None, "attached", true),
+            (Some("running"), "detached", true),
+            (None, "connecting", true),
+            (Some("ended"), "detached", false),
+            (Some("gone"), "detached", true),
+            (Some("gone"), "left", true),
+            (Some("ended"), "left", false),
+            (Some("running"), "left", false),
+            (None, "left", false),
+        ];
+        for (run_state, state, expected) in cases {
+            let vm = Vm { run_state: run_state.map(str::to_owned), state: state.to_owned(), ..Vm::default() };
+            assert_eq!(vm.is_in_trouble(), expected, "{run_state:?} {state}");
+        }
+    }
 }
