@@ -6,7 +6,7 @@ use qmp_libvirt::{Domain, Uuid};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-/// Most commands that wait for the follower of one daemon, which executes two at a time.
+/// Most commands that wait for the follower of one daemon, which executes three at a time.
 pub(crate) const DOMAIN_COMMANDS_MAX: usize = 64;
 
 /// Sends commands to one domain.

@@ -257,9 +257,9 @@ impl FollowedVm {
         *lock(&self.uuid) = uuid.map(Box::from);
     }
 
-    /// Whether the VM reported this UUID.
-    pub(crate) fn has_uuid(&self, uuid: &str) -> bool {
-        lock(&self.uuid).as_deref().is_some_and(|known| known.eq_ignore_ascii_case(uuid))
+    /// The UUID that the VM reported.
+    pub(crate) fn uuid(&self) -> Option<Box<str>> {
+        lock(&self.uuid).clone()
     }
 
     /// An attempt to attach failed. Returns whether the error differs from that of the attempt before.

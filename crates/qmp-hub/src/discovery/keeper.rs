@@ -252,6 +252,15 @@ impl RuleKeeper {
         prepared.launch_domain(link, commands)
     }
 
+    /// Removes a VM in a task of its own, because that may wait for the journal.
+    pub(super) fn remove_soon(&self, name: &VmName, detail: String) {
+        let (registry, name) = (self.registry.clone(), name.clone());
+        tokio::spawn(async move {
+            // An error means that it was removed already.
+            let _ = registry.remove(name.as_str(), &detail).await;
+        });
+    }
+
     pub(super) fn origin(&self) -> VmOrigin {
         VmOrigin::Discovered(Arc::clone(&self.origin))
     }

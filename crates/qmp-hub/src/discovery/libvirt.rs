@@ -4,69 +4,68 @@
 //! limit. The task records events at once (see [`DomainRecorder`]), and other tasks remove VMs, which may wait for the journal.
 //!
 //! A VM appears with the first run of its domain, stays as detached after it, also over a restart of the hub, and goes when the
-//! domain does. A domain whose own
-//! monitor is followed under its UUID is left to that monitor.
+//! domain does. A domain whose own monitor is followed under its UUID is left to that monitor.
 
+mod process_text;
 mod snapshot;
 mod followed_domain;
+mod own_monitors;
+mod command_queue;
 mod replies;
 mod recorded;
-mod elsewhere;
+mod pauses;
+mod domain_vms;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use qmp_client::{Address, ExecuteError, ReplySink};
+use qmp_client::{ExecuteError, ReplySink};
 use qmp_findings::LIBVIRT_DETAIL;
 use qmp_libvirt::{
     Attachment, Domain, EndReason, FollowItem, FollowSocket, RemoteError, SessionError, Source, Uuid,
 };
 use qmp_wire::DetachReason;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::keeper::RuleKeeper;
-use super::naming;
 use super::rule::user_directory;
 use super::vm_source::DISCOVERED_MAX;
-use crate::domain_commands::{
-    DOMAIN_COMMANDS_MAX, DomainCommand, DomainCommander, DomainLink, DomainRequest,
-};
+use crate::domain_commands::{DOMAIN_COMMANDS_MAX, DomainCommand, DomainRequest};
 use crate::domain_recorder::DomainRecorder;
-use crate::registry::VmRegistryError;
-use crate::vm::VmName;
-use elsewhere::{followed_elsewhere, remove, wait_for_named};
+use command_queue::CommandQueue;
+use domain_vms::DomainVms;
 use followed_domain::{DomainProcess, FollowedDomain, OCCUPIED, OFF, UNREADABLE, certain_until, parts};
+use own_monitors::OwnMonitors;
+use pauses::Pauses;
+use process_text::ProcessReader;
 use recorded::OffDomain;
 use replies::Replies;
-use snapshot::{ProcessText, snapshot};
-
-/// The first pause after a session ended or could not be opened. A daemon that restarts needs some of them.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-
-/// The longest pause between two attempts to connect.
-const RETRY_MAX: Duration = Duration::from_secs(5);
+use snapshot::snapshot;
 
 /// How often the VMs are compared with those that are followed otherwise.
 const COMPARE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// VMs that one comparison tries to add, so that the connection is read again soon.
+const ADDED_AT_ONCE: usize = 256;
+
 /// The domains of a daemon.
 struct Domains {
     source: Source,
-    keeper: RuleKeeper,
+    vms: DomainVms,
     by_uuid: HashMap<Uuid, FollowedDomain>,
     /// Domains that are off and new, until the list is complete.
     off: Vec<OffDomain>,
-    /// Takes requests for the states of domains.
-    requests: mpsc::UnboundedSender<DomainRequest>,
-    /// Takes the commands of clients; `None` if the rule does not allow commands.
-    commands: Option<mpsc::Sender<DomainCommand>>,
+    /// Domains that are off and have records under these names, until a comparison adds their VMs.
+    recorded: VecDeque<(Domain, Box<str>)>,
+    processes: ProcessReader,
 }
 
 /// What other tasks ask of the follower.
 struct Requests {
     states: mpsc::UnboundedReceiver<DomainRequest>,
     commands: mpsc::Receiver<DomainCommand>,
+    queue: CommandQueue,
     replies: Replies,
     stop: watch::Receiver<bool>,
 }
@@ -78,11 +77,19 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Recei
     let (requests, states) = mpsc::unbounded_channel();
     let (sender, commands) = mpsc::channel(DOMAIN_COMMANDS_MAX);
     let sender = keeper.rule.commands.then_some(sender);
-    let mut domains =
-        Domains { source, keeper, by_uuid: HashMap::new(), off: Vec::new(), requests, commands: sender };
-    let mut requests = Requests { states, commands, replies: Replies::default(), stop };
-    wait_for_named(&domains.keeper.registry).await;
-    let mut pause = RETRY_FIRST;
+    let own_monitors = OwnMonitors::default();
+    let mut domains = Domains {
+        source,
+        vms: DomainVms { keeper, own_monitors, requests, commands: sender },
+        by_uuid: HashMap::new(),
+        off: Vec::new(),
+        recorded: VecDeque::new(),
+        processes: ProcessReader::default(),
+    };
+    let (queue, replies) = (CommandQueue::default(), Replies::default());
+    let mut requests = Requests { states, commands, queue, replies, stop };
+    own_monitors::wait_for_named(domains.vms.keeper.registry.vms()).await;
+    let mut pauses = Pauses::default();
     loop {
         let directory = user_directory();
         let connected = tokio::select! {
@@ -91,21 +98,22 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Recei
         };
         match connected {
             Ok(follow) => {
-                pause = RETRY_FIRST;
+                let began = Instant::now();
                 let ended = domains.follow(follow, &mut requests).await;
+                requests.queue.lose();
                 requests.replies.lose();
                 match ended {
                     Some((error, heard_ago)) => domains.lose(&error, heard_ago),
                     None => return,
                 }
+                pauses.session_ended(began.elapsed());
             }
             Err(error) => {
-                domains.keeper.say_once(&error.to_string(), &error.to_string());
+                domains.vms.keeper.say_once(&error.to_string(), &error.to_string());
                 domains.note_absence(&error.to_string());
-                pause = RETRY_MAX.min(pause * 2);
             }
         }
-        let pause = tokio::time::sleep(pause);
+        let pause = tokio::time::sleep(pauses.next());
         tokio::pin!(pause);
         loop {
             tokio::select! {
@@ -127,7 +135,7 @@ impl Domains {
     async fn follow(
         &mut self,
         mut follow: FollowSocket,
-        Requests { states, commands, replies, stop }: &mut Requests,
+        Requests { states, commands, queue, replies, stop }: &mut Requests,
     ) -> Option<(SessionError, Duration)> {
         tracing::info!(
             socket = %follow.socket().display(),
@@ -146,19 +154,26 @@ impl Domains {
                 Some(request) = states.recv() => match request {
                     DomainRequest::Reopen(uuid) => follow.reopen(uuid),
                     DomainRequest::State { uuid, sink } => replies.query_state(uuid, sink, &mut follow),
-                    DomainRequest::Recorded { domain, name } => self.add_off(domain, &name, &follow).await,
+                    DomainRequest::Recorded { domain, name } => self.recorded.push_back((domain, name)),
                 },
-                Some(command) = commands.recv() => replies.execute(command, &mut follow),
+                Some(command) = commands.recv() => {
+                    queue.push(command);
+                    replies.execute(queue, &mut follow);
+                }
                 _ = compare.tick() => {
                     for uuid in self.compare(&follow).await {
                         follow.reopen(uuid);
                     }
+                    // Between two comparisons the connection is read, however long they take.
+                    compare.reset();
                 }
                 item = follow.next() => match item {
                     Ok(FollowItem::Reply { call, result }) => {
                         if let Some((uuid, sink)) = replies.take(call) {
+                            queue.replied(uuid);
                             self.reply(uuid, sink, result);
                         }
+                        replies.execute(queue, &mut follow);
                     }
                     Ok(FollowItem::State { call, result }) => {
                         if let Some((_, sink)) = replies.take(call) {
@@ -177,7 +192,7 @@ impl Domains {
         match item {
             FollowItem::Running(domain) => self.run(domain, follow).await,
             FollowItem::Off(domain) if !self.by_uuid.contains_key(&domain.uuid) => {
-                let text = self.keeper.rule.name.fill(&parts(&domain, follow.info()));
+                let text = self.vms.keeper.rule.name.fill(&parts(&domain, follow.info()));
                 self.off.push((domain, text));
             }
             FollowItem::Listed => {
@@ -186,7 +201,7 @@ impl Domains {
             }
             FollowItem::Occupied(domain) => self.fail(domain.uuid, OCCUPIED),
             FollowItem::Unreadable(domain) => self.fail(domain.uuid, UNREADABLE),
-            FollowItem::Attached(attachment) => self.attach(&attachment, follow),
+            FollowItem::Attached(attachment) => self.attach(&attachment, follow).await,
             FollowItem::Event { uuid, event } => {
                 if let Some(recorder) = self.recorder(uuid) {
                     recorder.event(&event);
@@ -195,7 +210,8 @@ impl Domains {
             FollowItem::Detached { uuid, reason } => self.detach(uuid, reason),
             FollowItem::Gone { uuid } => {
                 if let Some(recorder) = self.by_uuid.remove(&uuid).and_then(|domain| domain.recorder) {
-                    remove(&self.keeper.registry, &recorder, "libvirt does not have it any more");
+                    let detail = "libvirt does not have it any more".to_owned();
+                    self.vms.keeper.remove_soon(&recorder.vm.name, detail);
                 }
             }
             // Frames of no known kind, and kinds of a later version.
@@ -208,20 +224,20 @@ impl Domains {
         let uuid = domain.uuid;
         if !self.by_uuid.contains_key(&uuid) && self.by_uuid.len() >= DISCOVERED_MAX {
             let text = format!("more than {DISCOVERED_MAX} domains; the others are not followed");
-            return self.keeper.say_once("", &text);
+            return self.vms.keeper.say_once("", &text);
         }
         let mut known = self.by_uuid.remove(&uuid).unwrap_or_else(|| FollowedDomain::new(domain.clone()));
+        (known.domain, known.is_running, known.next_attempt) = (domain, true, Some(Instant::now()));
         if known.recorder.is_none() {
-            known.recorder = self.add(&domain, follow).await;
+            self.vms.add(&mut known, follow).await;
         }
-        (known.domain, known.is_running) = (domain, true);
         self.by_uuid.insert(uuid, known);
     }
 
-    fn attach(&mut self, attachment: &Attachment, follow: &FollowSocket) {
+    async fn attach(&mut self, attachment: &Attachment, follow: &FollowSocket) {
         let Some(known) = self.by_uuid.get_mut(&attachment.domain.uuid) else { return };
         let Some(recorder) = &known.recorder else { return };
-        let process = ProcessText::of_domain(follow.socket(), &attachment.domain.name);
+        let process = self.processes.read(follow.socket(), &attachment.domain.name).await;
         let text = snapshot(&self.source, follow, attachment, process.as_ref(), known.process.text());
         recorder.attached(&text);
         known.process = DomainProcess::new(process);
@@ -250,6 +266,9 @@ impl Domains {
     /// The session ended, in which libvirtd was last heard so long ago: whether the domains run on is unknown.
     fn lose(&mut self, error: &SessionError, heard_ago: Duration) {
         tracing::warn!(source = %self.source, "the connection to libvirt has ended: {error}");
+        // The next session lists the domains anew.
+        self.off.clear();
+        self.recorded.clear();
         for known in self.by_uuid.values_mut().filter(|known| known.is_running) {
             known.is_running = false;
             if let Some(recorder) = &known.recorder {
@@ -271,22 +290,21 @@ impl Domains {
     fn look_for_the_off(&mut self) {
         let off = std::mem::take(&mut self.off);
         if !off.is_empty() {
-            tokio::spawn(recorded::look(self.keeper.registry.reader(), off, self.requests.clone()));
+            tokio::spawn(recorded::look(self.vms.keeper.registry.reader(), off, self.vms.requests.clone()));
         }
     }
 
-    /// Adds the VM of a domain that is off, under the name that it has in the journal.
-    async fn add_off(&mut self, domain: Domain, name: &str, follow: &FollowSocket) {
-        let uuid = domain.uuid;
-        let Ok(name) = name.parse() else { return };
-        let is_full = self.by_uuid.len() >= DISCOVERED_MAX;
-        if is_full || self.by_uuid.contains_key(&uuid) || self.is_left_alone(&domain, follow) {
-            return;
+    /// Adds the VMs of some domains that are off.
+    async fn add_off(&mut self, follow: &FollowSocket) {
+        for _ in 0..ADDED_AT_ONCE {
+            let Some((domain, name)) = self.recorded.pop_front() else { return };
+            let uuid = domain.uuid;
+            if self.by_uuid.len() >= DISCOVERED_MAX || self.by_uuid.contains_key(&uuid) {
+                continue;
+            }
+            let known = self.vms.add_off(domain, &name, follow).await;
+            self.by_uuid.extend(known.map(|known| (uuid, known)));
         }
-        let Ok(recorder) = self.add_as(&name, &domain, follow).await else { return };
-        recorder.vm.detached(OFF, None, recorder.now());
-        let known = FollowedDomain { recorder: Some(recorder), ..FollowedDomain::new(domain) };
-        self.by_uuid.insert(uuid, known);
     }
 
     /// Asks for each domain that ran earlier, and is not listed now, whether it exists still.
@@ -302,80 +320,39 @@ impl Domains {
     /// Leaves domains to monitors that are followed otherwise, and takes them back. Returns the domains whose state has to be
     /// queried, because their VMs were added.
     async fn compare(&mut self, follow: &FollowSocket) -> Vec<Uuid> {
-        let mut added = Vec::new();
-        let uuids: Vec<Uuid> = self.by_uuid.keys().copied().collect();
-        for uuid in uuids {
-            let Some(known) = self.by_uuid.get(&uuid) else { continue };
+        let vms = self.vms.keeper.registry.vms().clone();
+        self.vms.own_monitors.refresh(&vms);
+        let mut without = Vec::new();
+        for (uuid, known) in &mut self.by_uuid {
             match &known.recorder {
                 Some(recorder) => {
-                    let is_there = self.keeper.registry.vms().get(recorder.vm.name.as_str());
-                    let other = followed_elsewhere(&self.keeper.registry, uuid);
-                    if let Some(other) = &other {
-                        remove(
-                            &self.keeper.registry,
-                            recorder,
-                            &format!("its own monitor is followed as {other}"),
+                    let other = self.vms.own_monitors.get(*uuid);
+                    if let Some(other) = other {
+                        self.vms.keeper.remove_soon(
+                            &recorder.vm.name,
+                            format!("its own monitor is followed as {other}"),
                         );
                     }
-                    if (other.is_some() || is_there.is_none())
-                        && let Some(known) = self.by_uuid.get_mut(&uuid)
-                    {
+                    if other.is_some() || vms.get(recorder.vm.name.as_str()).is_none() {
                         known.recorder = None;
                     }
                 }
-                None if known.is_running => {
-                    let domain = known.domain.clone();
-                    let recorder = self.add(&domain, follow).await;
-                    added.extend(recorder.is_some().then_some(uuid));
-                    if let Some(known) = self.by_uuid.get_mut(&uuid) {
-                        known.recorder = recorder;
-                    }
+                None if known.is_running && known.next_attempt.is_some_and(|at| at <= Instant::now()) => {
+                    without.push(*uuid);
                 }
                 None => {}
             }
         }
+        let mut added = Vec::new();
+        without.retain(|uuid| self.vms.own_monitors.get(*uuid).is_none());
+        for uuid in without.into_iter().take(ADDED_AT_ONCE) {
+            let Some(mut known) = self.by_uuid.remove(&uuid) else { continue };
+            self.vms.add(&mut known, follow).await;
+            added.extend(known.recorder.is_some().then_some(uuid));
+            self.by_uuid.insert(uuid, known);
+        }
+        self.add_off(follow).await;
         added
-    }
-
-    /// Adds the VM of a domain; `None` if it is left alone, or its name is not free yet.
-    async fn add(&mut self, domain: &Domain, follow: &FollowSocket) -> Option<Arc<DomainRecorder>> {
-        if self.is_left_alone(domain, follow) {
-            return None;
-        }
-        let text = self.keeper.rule.name.fill(&parts(domain, follow.info()));
-        for name in naming::candidates(&text) {
-            match self.add_as(&name, domain, follow).await {
-                Ok(recorder) => {
-                    tracing::info!(vm = %name, "found by {}", self.keeper.origin());
-                    return Some(recorder);
-                }
-                Err(VmRegistryError::NameTaken { .. }) => {}
-                Err(_) => return None,
-            }
-        }
-        let text = format!("too many VMs are called {text:?}; the domain {} is left alone", domain.uuid);
-        self.keeper.say_once(&domain.uuid.to_string(), &text);
-        None
-    }
-
-    /// Adds the VM of a domain under this name.
-    async fn add_as(
-        &self,
-        name: &VmName,
-        domain: &Domain,
-        follow: &FollowSocket,
-    ) -> Result<Arc<DomainRecorder>, VmRegistryError> {
-        let address = Address::Unix { path: follow.socket().to_owned(), listen: false };
-        let queue = self.commands.clone();
-        let commander = queue.map(|queue| DomainCommander { uuid: domain.uuid, queue });
-        let link = DomainLink { uuid: domain.uuid, requests: self.requests.clone() };
-        self.keeper.add_domain(name, address, link, commander).await
-    }
-
-    /// Whether the rule excludes the domain, or its own monitor is followed.
-    fn is_left_alone(&self, domain: &Domain, follow: &FollowSocket) -> bool {
-        self.keeper.is_excluded(&parts(domain, follow.info()))
-            || followed_elsewhere(&self.keeper.registry, domain.uuid).is_some()
     }
 
     /// Passes a reply on to its client.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use qmp_client::Address;
+use tokio::sync::Notify;
 
 use crate::relay::RelayConfig;
 use crate::vm::{FollowedVm, VmName, VmOrigin};
@@ -32,6 +33,9 @@ struct VmIndex {
     in_order: BTreeMap<u64, Arc<FollowedVm>>,
     places: HashMap<VmName, u64>,
     next_place: u64,
+    changes_of_monitors: u64,
+    /// Wakes the observer after a removal.
+    removed: Arc<Notify>,
 }
 
 impl Vms {
@@ -43,6 +47,7 @@ impl Vms {
         }
         let place = known.next_place;
         known.next_place += 1;
+        known.changes_of_monitors += u64::from(!vm.is_through_libvirt());
         known.places.insert(vm.name.clone(), place);
         known.in_order.insert(place, vm);
         Ok(())
@@ -51,8 +56,10 @@ impl Vms {
     /// Removes a VM.
     pub(crate) fn remove(&self, name: &str) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = known.places.remove(name) {
-            known.in_order.remove(&place);
+        let place = known.places.remove(name);
+        if let Some(vm) = place.and_then(|place| known.in_order.remove(&place)) {
+            known.changes_of_monitors += u64::from(!vm.is_through_libvirt());
+            known.removed.notify_one();
         }
     }
 
@@ -66,6 +73,21 @@ impl Vms {
     /// The current VMs, in order.
     pub fn all(&self) -> Vec<Arc<FollowedVm>> {
         self.read().in_order.values().cloned().collect()
+    }
+
+    /// Whether there is a VM of that name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.read().places.contains_key(name)
+    }
+
+    /// Notifies one task after VMs were removed.
+    pub(crate) fn removed(&self) -> Arc<Notify> {
+        Arc::clone(&self.read().removed)
+    }
+
+    /// How often VMs whose own monitors are followed were added or removed.
+    pub(crate) fn changes_of_monitors(&self) -> u64 {
+        self.read().changes_of_monitors
     }
 
     fn read(&self) -> RwLockReadGuard<'_, VmIndex> {

@@ -7,8 +7,9 @@ use qmp_client::PeerProcess;
 use qmp_libvirt::{DaemonInfo, Domain};
 use qmp_wire::UnixMicros;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::snapshot::ProcessText;
+use super::process_text::ProcessText;
 use crate::domain_recorder::DomainRecorder;
 use crate::layout::Parts;
 
@@ -32,6 +33,8 @@ pub(super) struct FollowedDomain {
     pub(super) is_running: bool,
     /// `None` if the domain is left to its own monitor, or its name is not free.
     pub(super) recorder: Option<Arc<DomainRecorder>>,
+    /// When adding its VM may be tried again; `None` if the rule excludes the domain.
+    pub(super) next_attempt: Option<Instant>,
     /// The process of the last epoch.
     pub(super) process: DomainProcess,
 }
@@ -48,7 +51,8 @@ pub(super) struct DomainProcess {
 impl FollowedDomain {
     /// A domain that is not followed yet.
     pub(super) fn new(domain: Domain) -> Self {
-        Self { domain, is_running: false, recorder: None, process: DomainProcess::default() }
+        let (next_attempt, process) = (Some(Instant::now()), DomainProcess::default());
+        Self { domain, is_running: false, recorder: None, next_attempt, process }
     }
 }
 

@@ -6,6 +6,7 @@ use qmp_client::{CommandError, ExecuteError, ReplySink};
 use qmp_libvirt::{CallId, DomainState, FollowSocket, RemoteError, Uuid};
 use serde_json::json;
 
+use super::command_queue::CommandQueue;
 use crate::domain_commands::{DomainCommand, lost, result_of};
 
 /// The class of an error that is libvirt's and not QEMU's.
@@ -16,15 +17,16 @@ const LIBVIRT_ERROR: &str = "LibvirtError";
 pub(super) struct Replies(HashMap<CallId, (Uuid, Box<dyn ReplySink>)>);
 
 impl Replies {
-    /// Passes a command to libvirtd, unless its client is gone.
-    pub(super) fn execute(&mut self, command: DomainCommand, follow: &mut FollowSocket) {
-        let DomainCommand { uuid, text, sink } = command;
-        if sink.is_cancelled() {
-            return;
-        }
-        match follow.execute(uuid, &text) {
-            Some(call) => drop(self.0.insert(call, (uuid, sink))),
-            None => sink.deliver(Err(ExecuteError::NotAttached)),
+    /// Passes the commands to libvirtd that may be sent.
+    pub(super) fn execute(&mut self, commands: &mut CommandQueue, follow: &mut FollowSocket) {
+        while let Some(DomainCommand { uuid, text, sink }) = commands.next() {
+            match follow.execute(uuid, &text) {
+                Some(call) => {
+                    commands.sent(uuid);
+                    self.0.insert(call, (uuid, sink));
+                }
+                None => sink.deliver(Err(ExecuteError::NotAttached)),
+            }
         }
     }
 

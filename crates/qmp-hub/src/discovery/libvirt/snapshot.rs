@@ -1,38 +1,9 @@
 //! The snapshot of a domain: what libvirt says of it, and the process of its QEMU.
 
-use std::path::Path;
-
-use qmp_client::PeerProcess;
-use qmp_host::process::{ProcessStat, boot_id};
 use qmp_libvirt::{Attachment, Began, FollowSocket, Source};
-use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The process of a domain, as snapshots name it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct ProcessText {
-    pid: u32,
-    name: String,
-    start_ticks: u64,
-    boot_id: Option<&'static str>,
-}
-
-impl ProcessText {
-    /// Reads the process from the file that libvirt writes beside its socket. A daemon of another host has none.
-    pub(super) fn of_domain(socket: &Path, name: &str) -> Option<Self> {
-        let directory = socket.parent()?.join("qemu");
-        let file = format!("{name}.pid");
-        let paths = [directory.join(&file), directory.join("run").join(&file)];
-        let pid = paths.iter().find_map(|path| std::fs::read_to_string(path).ok())?;
-        let stat = ProcessStat::read(pid.trim().parse().ok()?)?;
-        Some(Self { pid: stat.pid, name: stat.name, start_ticks: stat.start_ticks, boot_id: boot_id() })
-    }
-
-    /// Opens a descriptor of the process, by which its end is noticed.
-    pub(super) fn open(&self) -> Option<PeerProcess> {
-        PeerProcess::of_process(self.pid, self.start_ticks)
-    }
-}
+use super::process_text::ProcessText;
 
 /// Writes the snapshot with which an epoch opens; `before` is the process of the epoch before, unless libvirt said that it ended.
 pub(super) fn snapshot(
