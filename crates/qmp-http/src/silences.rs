@@ -8,7 +8,7 @@ use qmp_findings::SILENCE;
 use qmp_host::clock;
 use qmp_journal::Globs;
 use qmp_settings::{span, suggest::nearest};
-use qmp_sinks::{SILENCE_MAX, Silence, SilenceError};
+use qmp_sinks::{SILENCE_MAX, SILENCE_PATTERN_MAX_BYTES, Silence, SilenceError};
 use qmp_wire::{Causes, UnixMicros};
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +96,11 @@ fn check(api: &ApiState, request: &Request) -> Result<(), ApiError> {
     let is_end = request.seconds.0 == 0;
     if request.reason.len() > REASON_MAX_BYTES || (request.reason.trim().is_empty() && !is_end) {
         return Err(ApiError::bad_request(format!("the reason has 1 to {REASON_MAX_BYTES} bytes")));
+    }
+    // Before the pattern is read, which takes long.
+    if request.vms.len() > SILENCE_PATTERN_MAX_BYTES {
+        let error = SilenceError::LongPattern { bytes: request.vms.len() };
+        return Err(ApiError::bad_request(error.to_string()));
     }
     let Some(rule) = &request.rule else { return Ok(()) };
     let statuses = api.rules.statuses();

@@ -61,5 +61,5 @@ pub use positions::PositionsError;
 pub use qmp_wire::check_host_name;
 pub use rule::{RuleConfig, Selection, StateSelection};
 pub use rules::{Changes, Rules, RulesError, STOP_DELIVERY_MAX};
-pub use silences::{SILENCE_MAX, Silence, SilenceError};
+pub use silences::{SILENCE_MAX, SILENCE_PATTERN_MAX_BYTES, Silence, SilenceError};
 pub use status::{GivenUpRecord, SinkState, SinkStatus};

@@ -22,6 +22,9 @@ const SILENCES_MAX: usize = 1_000;
 /// The most silences that an error lists.
 const SILENCES_NAMED_MAX: usize = 8;
 
+/// The longest pattern of a silence, in bytes: it is compared with the name of the VM of every record.
+pub const SILENCE_PATTERN_MAX_BYTES: usize = 1 << 10;
+
 /// A silence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
@@ -56,6 +59,12 @@ pub enum SilenceError {
         wanted: Box<str>,
         /// The silences that there are.
         present: Box<str>,
+    },
+    /// The pattern is too long.
+    #[error("the pattern has {bytes} bytes, and {SILENCE_PATTERN_MAX_BYTES} at most are allowed")]
+    LongPattern {
+        /// Its bytes.
+        bytes: usize,
     },
     /// There are too many silences.
     #[error("there are {SILENCES_MAX} silences; end some, or wait until some are over")]
@@ -94,6 +103,10 @@ impl Silences {
     /// Adds a silence, and ends the one for the same VMs and rule, which is returned. A silence that is over at once only ends
     /// one. Removes those that are long over.
     pub(super) fn add(&mut self, silence: Silence) -> Result<Option<Silence>, SilenceError> {
+        let bytes = silence.vms.len();
+        if bytes > SILENCE_PATTERN_MAX_BYTES {
+            return Err(SilenceError::LongPattern { bytes });
+        }
         let added = ParsedSilence::try_from(silence)?;
         let Silence { since, until, .. } = added.silence;
         let kept_us = i64::try_from(SILENCE_KEPT.as_micros()).unwrap_or(i64::MAX);
@@ -108,7 +121,11 @@ impl Silences {
             return Err(SilenceError::NotFound { wanted: added.silence.subject().into(), present });
         }
         if !is_end && self.0.len() >= SILENCES_MAX {
-            return Err(SilenceError::TooMany);
+            // Of those that are over, the one that ended first is discarded; then the one that is replaced.
+            let is_over = |other: &Silence| other.until <= since || is_same(other);
+            let over = self.0.iter().enumerate().filter(|(_, other)| is_over(&other.silence));
+            let first = over.min_by_key(|(_, other)| other.silence.until).map(|(index, _)| index);
+            self.0.remove(first.ok_or(SilenceError::TooMany)?);
         }
         for other in self.0.iter_mut().map(|parsed| &mut parsed.silence).filter(|other| is_same(other)) {
             other.until = since;
@@ -212,6 +229,29 @@ mod tests {
         assert_eq!(silences.at(UnixMicros(0)), present, "a refusal changes nothing");
         silences.add(of_rule("db1", 0)).expect("ended");
         assert!(silences.add(of_rule("db1", 0)).is_err(), "it has ended");
+    }
+
+    #[test]
+    fn ended_silences_leave_room_for_others() {
+        let mut silences = Silences::default();
+        for number in 0..i64::try_from(SILENCES_MAX).expect("few") {
+            silences.add(silence(&format!("vm{number}"), 0, 100 + number)).expect("added");
+        }
+        assert_eq!(silences.add(silence("more", 50, 99)), Err(SilenceError::TooMany));
+        for at in [100, 101] {
+            silences.add(silence(&format!("more{at}"), at, 9_999)).expect("an ended one is discarded");
+        }
+        assert_eq!(silences.0.len(), SILENCES_MAX);
+        assert_eq!(silences.add(silence("more", 101, 9_999)), Err(SilenceError::TooMany));
+    }
+
+    #[test]
+    fn long_pattern_is_refused() {
+        let mut silences = Silences::default();
+        silences.add(silence(&"x".repeat(SILENCE_PATTERN_MAX_BYTES), 0, 1)).expect("added");
+        let error =
+            silences.add(silence(&"x".repeat(SILENCE_PATTERN_MAX_BYTES + 1), 0, 1)).expect_err("too long");
+        assert_eq!(error.to_string(), "the pattern has 1025 bytes, and 1024 at most are allowed");
     }
 
     #[test]
