@@ -1,6 +1,7 @@
 //! A complete hub: the start and the stop of its parts, in order.
 
 use std::mem::take;
+use std::sync::Arc;
 
 use qmp_host::{blocking, ends_after, join_all};
 use qmp_http::{ApiConfig, ApiState, HttpEndpoint, HttpListener, ListenError};
@@ -182,6 +183,7 @@ impl Parts {
         let rules = Rules::start(config.rules.clone(), config.host.clone(), journal, &config.journal).await?;
         hub_config.state_rules = rules.state_rules(&config.rules);
         hub_config.open_alerts = rules.open_alerts().await?;
+        hub_config.silences_changed = rules.silences_changed();
         let (stop_http, http_ends) = watch::channel(false);
         let http: Vec<HttpEndpoint> = listeners.iter().map(HttpListener::endpoint).cloned().collect();
         let hub = Hub::start(hub_config, journal).await?;
@@ -223,5 +225,6 @@ fn hub_config(config: &mut DaemonConfig) -> HubConfig {
         silent_after_of: take(&mut config.silent_after_of),
         state_rules: Vec::new(),
         open_alerts: Vec::new(),
+        silences_changed: Arc::default(),
     }
 }

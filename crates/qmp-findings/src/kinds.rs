@@ -155,7 +155,7 @@ pub static KINDS: &[FindingKind] = &[
     },
     FindingKind {
         name: RESOLVED,
-        members: &["rule", "run_state", "seconds", "since", "state"],
+        members: &["reason", "rule", "run_state", "seconds", "since", "state"],
         severity: Lifecycle,
         extent: Span("seconds"),
     },

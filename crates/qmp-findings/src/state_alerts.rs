@@ -2,7 +2,8 @@
 //!
 //! An alert is raised when a VM has been in one state of a rule for the rule's time, and is resolved when the VM is in none
 //! of the rule's states. In between, another state of the rule raises no second alert. A state that is not known raises and
-//! resolves nothing: the hub's own absence is no change of the VM.
+//! resolves nothing: the hub's own absence is no change of the VM. A VM that the hub does not follow any more raises nothing, and
+//! its alerts are resolved; so are those of a VM that its rule does not select any more.
 //!
 //! [`StateAlerts`] is pure: states and times are arguments, findings are the output. The caller keeps the open alerts, and
 //! restores them at its next start.
@@ -20,6 +21,12 @@ use crate::finding::{Finding, Id};
 use crate::kinds::{ALERT, RESOLVED, SILENT};
 use crate::members::assert_listed;
 use crate::text;
+
+/// How long a VM is not followed before its alerts are resolved: another source may follow it at once.
+const LEFT_AFTER: Duration = Duration::from_secs(5);
+
+/// The same for a VM with an alert from before the start: the hub has to find it first.
+const RESTORED_LEFT_AFTER: Duration = Duration::from_secs(300);
 
 /// A rule on states.
 #[derive(Clone, Debug)]
@@ -62,6 +69,8 @@ pub struct StateAlerts {
     rules: Vec<StateRule>,
     /// By VM and name of the rule.
     spells: BTreeMap<Box<str>, BTreeMap<Box<str>, Spell>>,
+    /// The VMs among them that are not followed, with the times at which they have left.
+    leaving: BTreeMap<Box<str>, UnixMicros>,
     output: VecDeque<Finding>,
 }
 
@@ -84,6 +93,16 @@ enum Progress {
     /// The alert is due, and the state is not known.
     OnHold(UnixMicros),
     Raised,
+}
+
+/// Why an alert is resolved.
+enum Resolution<'a> {
+    /// The VM is in another state.
+    State(&'a Condition),
+    /// The hub does not follow the VM any more.
+    Left,
+    /// The rule does not select the VM any more.
+    NotSelected,
 }
 
 impl StateAlerts {
@@ -110,10 +129,42 @@ impl StateAlerts {
         self.rules.is_empty()
     }
 
+    /// Takes which VMs are followed at `now`. Call it before [`time_passed`](Self::time_passed) and after a VM was removed.
+    pub fn take_followed(&mut self, is_followed: impl Fn(&str) -> bool, now: UnixMicros) {
+        self.leaving.retain(|vm, _| !is_followed(vm) && self.spells.contains_key(vm));
+        for (vm, spells) in self.spells.iter_mut().filter(|(vm, _)| !is_followed(vm)) {
+            spells.values_mut().for_each(Spell::hold);
+            if !self.leaving.contains_key(vm) {
+                let is_restored = spells.values().any(|spell| spell.cause.is_none());
+                let after = if is_restored { RESTORED_LEFT_AFTER } else { LEFT_AFTER };
+                self.leaving.insert(vm.clone(), later(now, after));
+            }
+        }
+        let left: Vec<Box<str>> =
+            self.leaving.iter().filter(|(_, at)| **at <= now).map(|(vm, _)| vm.clone()).collect();
+        for vm in left {
+            self.leaving.remove(&vm);
+            let spells = self.spells.remove(&vm).unwrap_or_default();
+            let raised = spells.iter().filter(|(_, spell)| spell.progress == Progress::Raised);
+            self.output
+                .extend(raised.map(|(rule, spell)| resolved(&vm, rule, spell, &Resolution::Left, now)));
+        }
+    }
+
     /// Takes the state of a VM at `now`; `None` if it is not known. Deadlines of the VM up to `now` expire before.
     pub fn observe(&mut self, vm: &str, condition: Option<&Condition>, now: UnixMicros) {
         self.vm_time_passed(vm, now);
         let mut spells = self.spells.remove(vm).unwrap_or_default();
+        spells.retain(|name, spell| {
+            let is_deselected = |rule: &StateRule| rule.name == *name && !rule.scope.selects(vm);
+            if !self.rules.iter().any(is_deselected) {
+                return true;
+            }
+            if spell.progress == Progress::Raised {
+                self.output.push_back(resolved(vm, name, spell, &Resolution::NotSelected, now));
+            }
+            false
+        });
         for rule in self.rules.iter().filter(|rule| rule.scope.selects(vm)) {
             let Some(condition) = condition.filter(|condition| rule.knows(condition)) else {
                 spells.get_mut(&rule.name).into_iter().for_each(Spell::hold);
@@ -121,7 +172,8 @@ impl StateAlerts {
             };
             if !rule.states.contains(&condition.state) {
                 let ended = spells.remove(&rule.name).filter(|spell| spell.progress == Progress::Raised);
-                self.output.extend(ended.map(|spell| resolved(vm, rule, &spell, condition, now)));
+                let resolution = Resolution::State(condition);
+                self.output.extend(ended.map(|spell| resolved(vm, &rule.name, &spell, &resolution, now)));
                 continue;
             }
             match spells.get_mut(&rule.name) {
@@ -147,7 +199,8 @@ impl StateAlerts {
     /// When [`time_passed`](Self::time_passed) has an effect; `None` without a deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<UnixMicros> {
-        self.spells.values().flat_map(BTreeMap::values).filter_map(Spell::deadline).min()
+        let of_spells = self.spells.values().flat_map(BTreeMap::values).filter_map(Spell::deadline);
+        of_spells.chain(self.leaving.values().copied()).min()
     }
 
     /// The next finding.
@@ -182,8 +235,7 @@ impl StateRule {
 
 impl Spell {
     fn begin(rule: &StateRule, condition: &Condition, now: UnixMicros) -> Self {
-        let lasts_us = i64::try_from(rule.lasts.as_micros()).unwrap_or(i64::MAX);
-        let due = UnixMicros(condition.since.0.saturating_add(lasts_us)).max(now);
+        let due = later(condition.since, rule.lasts).max(now);
         Self {
             state: condition.state.clone(),
             since: condition.since,
@@ -222,7 +274,7 @@ impl Spell {
 }
 
 fn raised(vm: &str, rule: &StateRule, spell: &Spell, at: UnixMicros) -> Finding {
-    let mut data = members(rule, spell);
+    let mut data = members(&rule.name, spell);
     data.insert("for_seconds".into(), text::seconds(rule.lasts).into());
     let Spell { state, reason, .. } = spell;
     let rule_name = &rule.name;
@@ -237,21 +289,36 @@ fn raised(vm: &str, rule: &StateRule, spell: &Spell, at: UnixMicros) -> Finding 
     finding(vm, ALERT, summary, spell, data, at)
 }
 
-fn resolved(vm: &str, rule: &StateRule, spell: &Spell, condition: &Condition, at: UnixMicros) -> Finding {
+fn resolved(vm: &str, rule: &str, spell: &Spell, resolution: &Resolution<'_>, at: UnixMicros) -> Finding {
     let lasted = length(spell.since, at);
     let mut data = members(rule, spell);
-    data.insert("run_state".into(), json!(condition.state));
     data.insert("seconds".into(), text::seconds(lasted).into());
-    let (is, was, lasted) = (&condition.state, &spell.state, text::span(lasted));
-    let summary = format!("It is {is}, after {lasted} {was} (rule {}).", rule.name);
+    let ended = match resolution {
+        Resolution::State(condition) => {
+            data.insert("run_state".into(), json!(condition.state));
+            format!("It is {}", condition.state)
+        }
+        Resolution::Left => {
+            data.insert("reason".into(), "left".into());
+            "The hub does not follow it any more".to_owned()
+        }
+        Resolution::NotSelected => {
+            data.insert("reason".into(), "not-selected".into());
+            "The rule does not select it any more".to_owned()
+        }
+    };
+    let (lasted, was) = (text::span(lasted), &spell.state);
+    let summary = format!("{ended}, after {lasted} {was} (rule {rule}).");
     let mut finding = finding(vm, RESOLVED, summary, spell, data, at);
-    finding.causes.push(condition.cause);
+    if let Resolution::State(condition) = resolution {
+        finding.causes.push(condition.cause);
+    }
     finding
 }
 
-fn members(rule: &StateRule, spell: &Spell) -> Map<String, Value> {
+fn members(rule: &str, spell: &Spell) -> Map<String, Value> {
     let mut data = Map::new();
-    data.insert("rule".into(), json!(rule.name));
+    data.insert("rule".into(), json!(rule));
     data.insert("since".into(), spell.since.to_string().into());
     data.insert("state".into(), json!(spell.state));
     data
@@ -267,6 +334,10 @@ fn finding(
 ) -> Finding {
     assert_listed(kind, &data);
     Finding { vm: vm.into(), kind, summary, causes: spell.cause.into_iter().collect(), data, at }
+}
+
+fn later(at: UnixMicros, span: Duration) -> UnixMicros {
+    UnixMicros(at.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
 }
 
 fn length(since: UnixMicros, until: UnixMicros) -> Duration {

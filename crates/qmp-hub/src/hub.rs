@@ -7,7 +7,7 @@ use qmp_client::Address;
 use qmp_findings::{OpenAlert, StateRule};
 use qmp_host::{ends_after, join_all};
 use qmp_journal::Journal;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::absence::Absence;
@@ -41,6 +41,8 @@ pub struct HubConfig {
     pub state_rules: Vec<StateRule>,
     /// The alerts of these rules that are not resolved.
     pub open_alerts: Vec<OpenAlert>,
+    /// Notified when the silences of these rules change.
+    pub silences_changed: Arc<Notify>,
 }
 
 /// A running hub. [`stop`](Self::stop) ends it cleanly; dropping it leaves the epochs open, as a crash does.
@@ -133,9 +135,12 @@ impl Hub {
         let (stop_observer, observing_ends) = watch::channel(false);
         prepared.into_iter().try_for_each(PreparedVm::launch)?;
         let state_rules = watch::Sender::new(config.state_rules);
-        let mut correlating = Observer::new(journal, config.findings)
-            .with_clock(clock)
-            .with_state_rules(state_rules.subscribe(), config.open_alerts);
+        let mut correlating = Observer::new(journal, config.findings).with_clock(clock).with_state_rules(
+            state_rules.subscribe(),
+            config.open_alerts,
+            config.silences_changed,
+            Box::new(registry.0.vms().clone()),
+        );
         let vm_states = correlating.vm_states();
         if config.findings {
             let asker = Asker::new(registry.0.vms().clone(), vm_states.clone(), journal.appender(), clock);

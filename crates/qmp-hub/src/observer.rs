@@ -24,9 +24,10 @@ use std::time::Duration;
 use qmp_host::clock::Clock;
 use qmp_host::{blocking, lock};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use checkpoint::{RestoredState, restore_checkpoint};
+pub(crate) use vm_states::FollowedVms;
 pub use vm_states::VmStates;
 use vm_states::{ObserverState, VMS_KNOWN_MAX, recall};
 
@@ -61,6 +62,10 @@ pub struct Observer {
     clock: Clock,
     /// The rules on states, as they change; `None` without a hub.
     state_rules: Option<watch::Receiver<Vec<StateRule>>>,
+    /// Notifies of changes of the silences of these rules.
+    silences_changed: Arc<Notify>,
+    /// Notifies of removed VMs.
+    vm_removed: Arc<Notify>,
     /// The offset from which on VMs without a checkpoint are looked for again.
     looked_at: AtomicU64,
 }
@@ -80,6 +85,8 @@ impl Observer {
             take_questions: None,
             clock: Clock::Host,
             state_rules: None,
+            silences_changed: Arc::default(),
+            vm_removed: Arc::default(),
             looked_at: AtomicU64::new(0),
         }
     }
@@ -122,6 +129,8 @@ impl Observer {
                     more = cursor.wait() => more?,
                     () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
                     () = alerts::changed(&mut rules) => self.apply_state_rules(&mut rules).await?,
+                    () = self.silences_changed.notified() => self.apply_state_rules(&mut rules).await?,
+                    () = self.vm_removed.notified() => cursor = self.let_time_pass(cursor).await?,
                     // The sender lives as long as the hub.
                     () = stopped(&mut stop) => break,
                 }
@@ -292,7 +301,7 @@ fn correlate(
             recall(&mut correlators, reader, &record.vm, before);
         }
         correlators.record(record, &mut found);
-        alerts::observe(&mut alerts, &correlators, record, &mut found);
+        alerts::observe(shared, &mut alerts, &correlators, record, &mut found);
         shared.finding_counts.count(record);
         checkpoints.extend(
             record.offset.and_then(|offset| checkpoint::checkpoint(&mut correlators, &record.vm, offset)),

@@ -39,6 +39,7 @@ async fn monitor_in_memory_attaches_falls_silent_detaches_and_reconnects() {
         silent_after_of: HashMap::new(),
         state_rules: Vec::new(),
         open_alerts: Vec::new(),
+        silences_changed: Arc::default(),
     };
     let mut hub = Hub::start_in(environment, config, &journal).await.expect("starts");
     let mut records = Records { cursor: journal.reader().cursor(Query::default(), Offset(0)) };

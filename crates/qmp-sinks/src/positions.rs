@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use qmp_host::{blocking, lock};
+use qmp_host::{blocking, lock, open_regular, read_text};
+use qmp_wire::Record;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
@@ -33,6 +34,9 @@ const POSITIONS_IDLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Permissions: as those of the journal.
 const FILE_MODE: u32 = 0o640;
+
+/// Most bytes of the file that are read: an alert of each of some ten thousand VMs takes a hundred bytes for each rule.
+const FILE_MAX_BYTES: u64 = 1 << 30;
 
 const VERSION: u32 = 1;
 
@@ -162,6 +166,29 @@ impl Positions {
         self.0.changed.notify_one();
     }
 
+    /// Changes the position of a rule after a delivery, to be written soon.
+    pub(super) fn change(&self, rule: &str, change: impl FnOnce(&mut Position)) {
+        let mut state = self.0.lock();
+        change(state.content.rules.entry(rule.into()).or_default());
+        state.urgent = true;
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Takes records of the alerts of a rule; they are written with its position.
+    pub(super) fn take_alerts<'r>(&self, rule: &str, records: impl Iterator<Item = &'r Record<'r>>) {
+        let mut state = self.0.lock();
+        let alerts = &mut state.content.rules.entry(rule.into()).or_default().alerts;
+        records.for_each(|record| alerts.take(record));
+    }
+
+    /// Takes records that the receiver of a rule got; they are written with its position.
+    pub(super) fn take_reported<'r>(&self, rule: &str, records: impl Iterator<Item = &'r Record<'r>>) {
+        let mut state = self.0.lock();
+        let reported = &mut state.content.rules.entry(rule.into()).or_default().reported;
+        records.for_each(|record| reported.take(record));
+    }
+
     /// Sets the position of a rule that read on without a delivery.
     pub(super) fn skip_to(&self, rule: &str, offset: u64) {
         let mut state = self.0.lock();
@@ -258,13 +285,13 @@ fn is_zero(number: &u64) -> bool {
 }
 
 fn read(path: &Path) -> Result<Option<Content>, PositionsError> {
-    let text = match fs::read(path) {
+    let text = match open_regular(path).and_then(|file| read_text(file, FILE_MAX_BYTES)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(PositionsError::Io { doing: "read", path: path.into(), source }),
     };
     let damaged = |what: String| PositionsError::Damaged { path: path.into(), what: what.into() };
-    let content: Content = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    let content: Content = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
     if content.version != VERSION {
         return Err(damaged(format!("it has version {}, and this program knows {VERSION}", content.version)));
     }

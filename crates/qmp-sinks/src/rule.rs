@@ -39,6 +39,10 @@ pub struct RuleConfig {
 pub struct StateSelection {
     /// Run states, and `silent`.
     pub states: Vec<Box<str>>,
+    /// Names of VMs.
+    pub vms: Globs,
+    /// Hosts of VMs.
+    pub hosts: Globs,
     /// How long a VM is in one of them before the alert.
     pub lasts: Duration,
 }
@@ -58,6 +62,13 @@ pub struct Selection {
     pub host: Globs,
     /// Conditions on the data, all of which must match.
     pub where_: Vec<WherePath>,
+}
+
+impl StateSelection {
+    /// Whether the rule is about the VM that a journal keys by `name`.
+    pub(super) fn has_vm(&self, name: &str) -> bool {
+        self.vms.matches_vm(name) && self.hosts.matches_host(name)
+    }
 }
 
 impl RuleConfig {
@@ -86,14 +97,14 @@ impl PartialEq for RuleConfig {
 }
 
 impl Selection {
-    /// Selects the alerts of the rule `name`, and their ends.
+    /// Selects the alerts of the rule `name`, and their ends, of all VMs of this host: an alert ends when the rule does not
+    /// select its VM any more.
     #[must_use]
-    pub fn of_alerts(name: &str, vm: Globs, host: Globs) -> Self {
+    pub fn of_alerts(name: &str) -> Self {
         let own = format!("rule={}", serde_json::Value::from(name));
         Self {
             finding: Some(Globs::parse([ALERT, RESOLVED]).expect("two names are patterns")),
-            vm,
-            host,
+            vm: Globs::parse(["/*"]).expect("a name is a pattern"),
             where_: vec![own.parse().expect("a path and a value are a condition")],
             ..Self::default()
         }
@@ -129,11 +140,6 @@ impl Selection {
         }
         let (vm, host, where_) = (self.vm.clone(), self.host.clone(), self.where_.clone());
         Query { vm, host, event, kind, where_, ..Query::default() }
-    }
-
-    /// Whether the rule selects the VM that a journal keys by `name`.
-    pub(super) fn has_vm(&self, name: &str) -> bool {
-        self.vm.matches_vm(name) && self.host.matches_host(name)
     }
 
     /// Whether the rule selects a record that [`query`](Self::query) found.
@@ -198,6 +204,19 @@ mod tests {
             let found = [&event, &finding, &detached]
                 .map(|record| query.matches(record) && selection.matches(record));
             assert_eq!(found, expected, "{event_glob:?} {finding_glob:?} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn alerts_of_a_rule_are_those_that_this_hub_raised() {
+        let selection = Selection::of_alerts("page");
+        let cases = [("web1", "page", true), ("web1", "mail", false), ("node1/web1", "page", false)];
+        for (vm, rule, expected) in cases {
+            let data = Some(format!(r#"{{"rule": "{rule}"}}"#).into());
+            let body = Body::Finding { finding: ALERT.into(), summary: "".into(), causes: Vec::new(), data };
+            let alert = Record { vm: vm.into(), ..record(body) };
+            let is_selected = selection.query().matches(&alert) && selection.matches(&alert);
+            assert_eq!(is_selected, expected, "{vm} {rule}");
         }
     }
 }

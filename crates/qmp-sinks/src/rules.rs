@@ -10,7 +10,7 @@ use qmp_host::blocking;
 use qmp_host::{Duties, lock};
 use qmp_journal::{Appender, Batch, Journal, JournalError, Reader};
 use qmp_wire::{Offset, UnixMicros};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::delivery::DeliveryOrigin;
@@ -45,6 +45,7 @@ struct RuleState {
     /// Writes the positions.
     writer: Mutex<Option<Task>>,
     stop_writer: watch::Sender<bool>,
+    silences_changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -139,6 +140,7 @@ impl Rules {
             duties,
             writer: Mutex::new(Some(writer)),
             stop_writer,
+            silences_changed: Arc::default(),
         }));
         started.replace(rules).await?;
         Ok(started)
@@ -232,11 +234,18 @@ impl Rules {
     /// Any [`SilenceError`]; nothing was changed then.
     pub async fn silence(&self, silence: Silence) -> Result<Option<Silence>, SilenceError> {
         let replaced = self.0.positions.change_silences(|silences| silences.add(silence))?;
+        self.0.silences_changed.notify_one();
         let positions = self.0.positions.clone();
         if let Err(error) = blocking(move || positions.save()).await {
             tracing::error!("{error}; after a crash the rules would deliver what is silenced");
         }
         Ok(replaced)
+    }
+
+    /// Notified when the silences change: for the task that raises the alerts of rules on states.
+    #[must_use]
+    pub fn silences_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.0.silences_changed)
     }
 
     /// The silences at `at`.

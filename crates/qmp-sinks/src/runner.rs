@@ -1,5 +1,6 @@
 //! The task of one rule: reads, selects, delivers, and updates its position.
 
+mod attempt;
 mod position;
 mod report;
 
@@ -18,7 +19,6 @@ use tokio::sync::watch;
 use super::backlog::Backlog;
 use super::delivery::{Delivery, DeliveryFailure, DeliveryOrigin, Sink, SinkEvent};
 use super::delivery_limit::{Gate, HeldRecords};
-use super::open_alerts::OpenAlerts;
 use super::positions::Positions;
 use super::reported_states::ReportedStates;
 use super::rule::RuleConfig;
@@ -69,8 +69,6 @@ pub(super) struct Runner {
     /// The newest record that the gate holds back.
     held: Option<Record<'static>>,
     backoff: Backoff,
-    /// The alerts of the rule that are not resolved.
-    alerts: OpenAlerts,
     /// The states that the receiver knows, and not their end.
     reported: ReportedStates,
     backlog: Backlog,
@@ -113,7 +111,6 @@ impl Runner {
             clock: SteadyClock::new(),
             held: None,
             backoff: Backoff::new(SINK_RETRY_FIRST, SINK_RETRY_MAX, seed),
-            alerts: known.alerts,
             reported: known.reported,
             backlog: Backlog::default(),
             read_to: Offset(known.offset),
@@ -213,7 +210,9 @@ impl Runner {
     /// Handles records that the query found; everything up to `upto` was read.
     async fn take(&mut self, records: Vec<Record<'static>>, upto: Offset) -> Flow {
         if self.rule.states.is_some() {
-            records.iter().for_each(|record| self.alerts.take(record));
+            let selection = &self.rule.selection;
+            let alerts = records.iter().filter(|record| selection.matches(record));
+            self.positions.take_alerts(&self.rule.name, alerts);
         }
         let selected = records.iter().filter(|record| self.rule.selection.matches(record)).count() as u64;
         self.read_to = upto;
@@ -320,7 +319,7 @@ impl Runner {
     async fn deliver(&mut self, mut deliveries: &[Delivery]) -> Flow {
         let mut refusals = 0;
         while let Some(first) = deliveries.first() {
-            let outcome = self.sink.deliver(deliveries).await;
+            let outcome = self.deliver_once(deliveries).await;
             let (arrived, rest) = deliveries.split_at(outcome.delivered.min(deliveries.len()));
             if !arrived.is_empty() {
                 refusals = 0;
@@ -360,11 +359,7 @@ impl Runner {
                     self.backoff.next_delay().max(asked)
                 }
             };
-            let counted = self.backlog.records();
-            let more =
-                self.backlog.count(&self.reader, &self.rule, self.read_to).await.saturating_sub(counted);
-            self.status.waiting.fetch_add(more, Relaxed);
-            self.pause(pause).await?;
+            self.pause_and_count(pause).await?;
         }
         Flow::Continue(())
     }

@@ -20,7 +20,7 @@ impl Rules {
     #[must_use]
     pub fn state_rules(&self, configured: &[RuleConfig]) -> Vec<StateRule> {
         let of_hub = |rule: &RuleConfig| {
-            let StateSelection { states, lasts } = rule.states.clone()?;
+            let StateSelection { states, lasts, .. } = rule.states.clone()?;
             let scope = Arc::new(Scope { rule: rule.clone(), rules: self.clone() });
             Some(StateRule { name: rule.name.clone(), states, lasts, scope })
         };
@@ -30,7 +30,7 @@ impl Rules {
 
 impl StateRuleScope for Scope {
     fn selects(&self, vm: &str) -> bool {
-        self.rule.selection.has_vm(vm)
+        self.rule.states.as_ref().is_some_and(|states| states.has_vm(vm))
     }
 
     fn silenced_until(&self, vm: &str, at: UnixMicros) -> Option<UnixMicros> {

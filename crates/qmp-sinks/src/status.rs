@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::rule::RuleConfig;
 
-/// Bytes of an error that are kept for people.
-const ERROR_MAX_BYTES: usize = 512;
+/// Bytes of an error that are kept for people, and logged: a receiver writes part of it.
+pub(super) const ERROR_MAX_BYTES: usize = 512;
 
 /// The status of a rule. Counts begin with the hub, or with the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -176,6 +176,106 @@ fn rule_is_not_about_vms_that_it_does_not_select() {
     assert_eq!((alerts.poll_output(), alerts.deadline()), (None, None));
 }
 
+/// What follows for a VM that is paused since 0, by a rule without delay.
+fn short_after(act: impl FnOnce(&mut StateAlerts)) -> String {
+    let rule = StateRule { lasts: Duration::ZERO, ..rule(&["paused"], None) };
+    let mut alerts = started(&rule, None);
+    let paused = Condition {
+        state: "paused".into(),
+        since: UnixMicros(0),
+        cause: (Epoch(1), Seq(1)),
+        reason: Box::default(),
+    };
+    alerts.observe("vm1", Some(&paused), UnixMicros(0));
+    act(&mut alerts);
+    short(&std::iter::from_fn(|| alerts.poll_output()).collect::<Vec<_>>())
+}
+
+#[test]
+fn alert_of_a_vm_that_has_left_is_resolved_once() {
+    let seconds = |seconds: i64| UnixMicros(seconds * 1_000_000);
+    let left = short_after(|alerts| {
+        for at in [1, 2, 6, 20] {
+            alerts.take_followed(|_| false, seconds(at));
+        }
+        assert_eq!(alerts.deadline(), None);
+    });
+    assert_eq!(left, "alert paused@0, resolved paused@6000000");
+    let followed_again = short_after(|alerts| {
+        for (at, is_followed) in [(1, false), (2, true), (20, false)] {
+            alerts.take_followed(|_| is_followed, seconds(at));
+        }
+        assert_eq!(alerts.deadline(), Some(seconds(25)));
+    });
+    assert_eq!(followed_again, "alert paused@0");
+    let open =
+        OpenAlert { rule: "held".into(), vm: "vm1".into(), state: "paused".into(), since: UnixMicros(0) };
+    let mut restored = started(&rule(&["paused"], None), Some(open));
+    restored.take_followed(|_| false, seconds(1));
+    assert_eq!(restored.deadline(), Some(seconds(301)), "the hub has to find it first");
+    restored.take_followed(|_| false, seconds(301));
+    let resolved = restored.poll_output().expect("a finding");
+    assert_eq!((resolved.kind, resolved.data["reason"].as_str()), (RESOLVED, Some("left")));
+    insta::assert_snapshot!(resolved.summary, @"The hub does not follow it any more, after 5 min paused (rule held).");
+}
+
+#[test]
+fn vm_that_has_left_raises_no_alert() {
+    let mut alerts = started(&rule(&["ended"], None), None);
+    let ended = Condition {
+        state: "ended".into(),
+        since: UnixMicros(0),
+        cause: (Epoch(1), Seq(1)),
+        reason: Box::default(),
+    };
+    alerts.observe("vm1", Some(&ended), UnixMicros(0));
+    alerts.take_followed(|_| false, UnixMicros(1));
+    alerts.time_passed(UnixMicros(FOR));
+    alerts.take_followed(|_| false, UnixMicros(6_000_000));
+    assert_eq!((alerts.poll_output(), alerts.deadline()), (None, None));
+}
+
+/// Selects no VM.
+#[derive(Debug)]
+struct Nothing;
+
+impl StateRuleScope for Nothing {
+    fn selects(&self, _vm: &str) -> bool {
+        false
+    }
+
+    fn silenced_until(&self, _vm: &str, _at: UnixMicros) -> Option<UnixMicros> {
+        None
+    }
+}
+
+#[test]
+fn alert_of_a_vm_that_the_rule_does_not_select_any_more_is_resolved() {
+    let found = short_after(|alerts| {
+        alerts.set_rules(vec![StateRule { scope: Arc::new(Nothing), ..rule(&["paused"], None) }]);
+        alerts.observe("vm1", None, UnixMicros(7));
+        alerts.observe("vm1", None, UnixMicros(8));
+    });
+    assert_eq!(found, "alert paused@0, resolved paused@7");
+}
+
+#[test]
+fn silence_that_ends_early_raises_the_alert_at_once() {
+    let paused = Condition {
+        state: "paused".into(),
+        since: UnixMicros(0),
+        cause: (Epoch(1), Seq(1)),
+        reason: Box::default(),
+    };
+    let mut alerts = started(&rule(&["paused"], Some((0, 9_000))), None);
+    alerts.observe("vm1", Some(&paused), UnixMicros(0));
+    alerts.time_passed(UnixMicros(400));
+    assert_eq!(alerts.deadline(), Some(UnixMicros(9_000)));
+    alerts.set_rules(vec![rule(&["paused"], Some((0, 500)))]);
+    alerts.observe("vm1", Some(&paused), UnixMicros(500));
+    assert_eq!(short(&std::iter::from_fn(|| alerts.poll_output()).collect::<Vec<_>>()), "alert paused@500");
+}
+
 #[test]
 fn state_continues_over_a_restart_of_the_hub() {
     //  after the pause at 1 s, and whether the state is the one that began then

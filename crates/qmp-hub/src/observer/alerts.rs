@@ -1,21 +1,29 @@
 //! Rules on states: the observer passes on the state of each VM of this host after each record, and the time.
 
+use std::sync::Arc;
+
 use qmp_findings::{Correlators, Finding, OpenAlert, StateAlerts, StateRule};
 use qmp_host::lock;
 use qmp_journal::JournalEnded;
 use qmp_wire::{Record, UnixMicros};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::vm_states::FollowedVms;
 use super::{Observer, ObserverState, everything_by};
 use crate::vm::is_of_other_host;
 
 impl Observer {
-    /// Adds the rules on states, as they change, and the alerts that are not resolved.
+    /// Adds the rules on states for the VMs of the hub, as they change, and the alerts that are not resolved. `silences_changed`
+    /// notifies of changes of the silences, by which alerts may be due.
     pub(crate) fn with_state_rules(
         mut self,
         rules: watch::Receiver<Vec<StateRule>>,
         open: Vec<OpenAlert>,
+        silences_changed: Arc<Notify>,
+        vms: Box<dyn FollowedVms>,
     ) -> Self {
+        (self.silences_changed, self.vm_removed) = (silences_changed, vms.removed());
+        self.shared.followed.get_or_init(|| vms);
         let mut alerts = lock(&self.shared.alerts);
         // The alerts of other hosts' rules of the same name are among those in the journal.
         open.into_iter().filter(|alert| !is_of_other_host(&alert.vm)).for_each(|alert| alerts.restore(alert));
@@ -44,7 +52,8 @@ impl ObserverState {
         if alerts.is_idle() {
             return;
         }
-        for vm in correlators.vms().filter(|vm| !is_of_other_host(vm)) {
+        alerts.take_followed(|vm| self.is_followed(vm), now);
+        for vm in correlators.vms().filter(|vm| self.is_followed(vm)) {
             alerts.observe(vm, correlators.condition(vm).as_deref(), now);
         }
         alerts.time_passed(now);
@@ -54,12 +63,13 @@ impl ObserverState {
 
 /// Passes the state of a VM after a record to the rules on states.
 pub(super) fn observe(
+    shared: &ObserverState,
     alerts: &mut StateAlerts,
     correlators: &Correlators,
     record: &Record<'_>,
     found: &mut Vec<Finding>,
 ) {
-    if alerts.is_idle() || is_of_other_host(&record.vm) {
+    if alerts.is_idle() || !shared.is_followed(&record.vm) {
         return;
     }
     alerts.observe(&record.vm, correlators.condition(&record.vm).as_deref(), record.received);

@@ -1,6 +1,7 @@
 //! The states of the VMs, for queries: what the observer has read so far.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use qmp_findings::state::VmState;
@@ -8,7 +9,7 @@ use qmp_findings::{Correlators, GONE, Id, Question, StateAlerts, UnendedVm};
 use qmp_host::{blocking, lock};
 use qmp_journal::Reader;
 use qmp_wire::{Offset, UnixMicros};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::finding_counts::FindingCounts;
 use super::resume;
@@ -29,11 +30,22 @@ pub struct VmStates {
     pub(super) reader: Reader,
 }
 
+/// The VMs that the hub follows.
+pub(crate) trait FollowedVms: fmt::Debug + Send + Sync {
+    /// Whether there is a VM of that name.
+    fn contains(&self, name: &str) -> bool;
+
+    /// Notifies one task after VMs were removed.
+    fn removed(&self) -> Arc<Notify>;
+}
+
 #[derive(Debug, Default)]
 pub(super) struct ObserverState {
     pub(super) correlators: Mutex<Correlators>,
     /// Locked after `correlators`.
     pub(super) alerts: Mutex<StateAlerts>,
+    /// The VMs of the hub; `None` without one.
+    pub(super) followed: OnceLock<Box<dyn FollowedVms>>,
     pub(super) finding_counts: FindingCounts,
     /// Everything up to here was read.
     pub(super) position: watch::Sender<Offset>,
@@ -148,6 +160,11 @@ impl VmStates {
 }
 
 impl ObserverState {
+    /// Whether the hub follows a VM.
+    pub(super) fn is_followed(&self, vm: &str) -> bool {
+        !is_of_other_host(vm) && self.followed.get().is_none_or(|followed| followed.contains(vm))
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Correlators> {
         // A correlator that panicked has left only its own VM inconsistent.
         lock(&self.correlators)

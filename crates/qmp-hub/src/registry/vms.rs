@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use qmp_client::Address;
 use tokio::sync::Notify;
 
+use crate::observer::FollowedVms;
 use crate::relay::RelayConfig;
 use crate::vm::{FollowedVm, VmName, VmOrigin};
 
@@ -75,16 +76,6 @@ impl Vms {
         self.read().in_order.values().cloned().collect()
     }
 
-    /// Whether there is a VM of that name.
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.read().places.contains_key(name)
-    }
-
-    /// Notifies one task after VMs were removed.
-    pub(crate) fn removed(&self) -> Arc<Notify> {
-        Arc::clone(&self.read().removed)
-    }
-
     /// How often VMs whose own monitors are followed were added or removed.
     pub(crate) fn changes_of_monitors(&self) -> u64 {
         self.read().changes_of_monitors
@@ -93,6 +84,16 @@ impl Vms {
     fn read(&self) -> RwLockReadGuard<'_, VmIndex> {
         // Nothing panics between two steps of one change.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FollowedVms for Vms {
+    fn contains(&self, name: &str) -> bool {
+        self.read().places.contains_key(name)
+    }
+
+    fn removed(&self) -> Arc<Notify> {
+        Arc::clone(&self.read().removed)
     }
 }
 

@@ -7,7 +7,6 @@ use qmp_wire::Offset;
 
 use super::Runner;
 use crate::backlog::Backlog;
-use crate::positions::Position;
 use crate::status::SinkState;
 
 impl Runner {
@@ -32,19 +31,13 @@ impl Runner {
         self.status.offset.store(self.position.0, Relaxed);
         let held = self.gate.held();
         let ahead_us = self.clock.offset_us(clock::now());
-        self.positions.set(
-            &self.rule.name,
-            Position {
-                offset: self.position.0,
-                held_back: held.records,
-                held_back_newest: held.newest.0,
-                // The next hub has only the host's clock.
-                passed: self.gate.passed().map(|at| at.saturating_add(ahead_us)).collect(),
-                alerts: self.alerts.clone(),
-                reported: self.reported.clone(),
-                sink: self.sink.state(),
-            },
-        );
+        // The next hub has only the host's clock.
+        let passed = self.gate.passed().map(|at| at.saturating_add(ahead_us)).collect();
+        let sink = self.sink.state();
+        self.positions.change(&self.rule.name, |position| {
+            (position.offset, position.passed, position.sink) = (self.position.0, passed, sink);
+            (position.held_back, position.held_back_newest) = (held.records, held.newest.0);
+        });
     }
 
     /// Updates the position after everything up to `offset` was read, and no other record of it is selected.

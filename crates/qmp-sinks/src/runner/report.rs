@@ -6,7 +6,7 @@ use qmp_wire::{Offset, Record};
 
 use super::{Runner, offset};
 use crate::delivery::{Delivery, Rejection};
-use crate::status::SinkState;
+use crate::status::{ERROR_MAX_BYTES, SinkState, cut};
 
 impl Runner {
     /// Counts delivered records, and those among them that the receiver rejected.
@@ -17,19 +17,23 @@ impl Runner {
         self.status.delivered.fetch_add(count - rejected, Relaxed);
         if let Some(Rejection { error, .. }) = rejection {
             let (Offset(from), Offset(upto)) = (offset(&first.record), offset(&last.record));
+            let error = cut(error, ERROR_MAX_BYTES);
             let error = format!("{rejected} of the records {from} to {upto} are given up: {error}");
             self.status.gave_up(&last.record, rejected, &error);
             tracing::error!("rule {}: {error}", self.rule.name);
         }
-        let mut reported = std::mem::take(&mut self.reported);
-        deliveries.iter().for_each(|delivery| self.report(&mut reported, &delivery.record));
-        self.reported = reported;
+        if self.rule.reports_ends() {
+            let records = || deliveries.iter().map(|delivery| &delivery.record);
+            records().for_each(|record| self.reported.take(record));
+            self.positions.take_reported(&self.rule.name, records());
+        }
         self.no_longer_waiting(count);
         self.handled(offset(&last.record));
         self.report_success();
     }
 
     pub(super) fn give_up(&mut self, record: &Record<'_>, error: &str) {
+        let error = &*cut(error, ERROR_MAX_BYTES);
         self.status.gave_up(record, 1, error);
         self.no_longer_waiting(1);
         let Offset(at) = offset(record);
@@ -50,6 +54,7 @@ impl Runner {
 
     /// Reports a failed attempt; `retry` says how often it is repeated.
     pub(super) fn report_failure(&self, error: &str, retry: std::fmt::Arguments<'_>) {
+        let error = &*cut(error, ERROR_MAX_BYTES);
         self.status.failed(error);
         if self.status.enter(SinkState::Retrying) {
             tracing::warn!("rule {}: {error}; {retry}", self.rule.name);

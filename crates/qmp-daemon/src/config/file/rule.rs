@@ -17,6 +17,9 @@ use crate::config::schema::rule as keys;
 /// The longest name of a rule, in bytes: the name is a label of metrics.
 const RULE_NAME_MAX_BYTES: usize = 64;
 
+/// Most rules. Each is compared with every record, or with the state of its VM: the time of a record grows with the rules.
+const RULES_MAX: usize = 1_000;
+
 /// Reads all tables, each with the line of its action.
 pub(super) fn rules<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<(RuleConfig, Location)> {
     let DeValue::Array(tables) = value.get_ref() else {
@@ -24,6 +27,11 @@ pub(super) fn rules<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> V
         return Vec::new();
     };
     unique_names(document, tables, "rule");
+    if tables.len() > RULES_MAX {
+        let message = format!("there are {} rules, and {RULES_MAX} at most are allowed", tables.len());
+        document.problem(&value.span(), &message);
+        return Vec::new();
+    }
     tables.iter().filter_map(|table| rule(document, table)).collect()
 }
 
@@ -40,10 +48,11 @@ fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<(RuleC
         refuse_unknown_of_kind(&mut settings, kind);
     }
     let name: Option<Box<str>> = rule_name(&mut settings, &value.span()).map(Into::into);
-    let states = state_selection(&mut settings);
+    let mut states = state_selection(&mut settings);
     let mut selection = selection(&mut settings);
-    if states.is_some() {
-        selection = Selection::of_alerts(name.as_deref().unwrap_or_default(), selection.vm, selection.host);
+    if let Some(states) = &mut states {
+        (states.vms, states.hosts) = (selection.vm, selection.host);
+        selection = Selection::of_alerts(name.as_deref().unwrap_or_default());
     }
     let at_most: Option<DeliveryLimit> = settings.parsed(&keys::AT_MOST);
     if let Some(kind) = kind.filter(|kind| at_most.is_some() && !kind.may_hold_back) {
@@ -187,6 +196,7 @@ fn state_selection(settings: &mut Settings<'_, '_>) -> Option<StateSelection> {
     Some(StateSelection {
         states: states.into_iter().map(Into::into).collect(),
         lasts: lasts.unwrap_or_default(),
+        ..StateSelection::default()
     })
 }
 

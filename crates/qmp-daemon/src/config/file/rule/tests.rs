@@ -77,7 +77,7 @@ fn rule_on_states_selects_its_own_alerts() {
     let rule = &file.rules()[0];
     let states = rule.states.as_ref().expect("states");
     assert_eq!((&*states.states[0], states.lasts.as_secs()), ("paused", 300));
-    assert!(rule.selection.vm.matches("a") && !rule.selection.vm.matches("x"));
+    assert!(states.vms.matches("a") && !states.vms.matches("x"));
     assert!(rule.selection.finding.as_ref().is_some_and(|kinds| kinds.matches("alert")));
     let warnings: Vec<String> = file.warnings().iter().map(ToString::to_string).collect();
     assert_eq!(warnings, ["hub.toml:3: unknown state pased; did you mean paused?"]);
@@ -102,6 +102,19 @@ fn archive_takes_every_record_whatever_its_action() {
         let file = ConfigFile::parse(&text, Path::new("hub.toml")).expect(keys);
         assert_eq!(file.rules()[0].takes_every_record, expected, "{keys}");
     }
+}
+
+#[test]
+fn number_of_rules_is_limited() {
+    let text = |count: usize| -> String {
+        (0..count).map(|number| format!("[[rule]]\nname = 'r{number}'\nfile = '/f{number}'\n")).collect()
+    };
+    assert_eq!(
+        ConfigFile::parse(&text(1_000), Path::new("hub.toml")).expect("a good file").rules().len(),
+        1_000
+    );
+    let error = ConfigFile::parse(&text(1_001), Path::new("hub.toml")).expect_err("too many").to_string();
+    assert!(error.contains("there are 1001 rules, and 1000 at most are allowed"), "{error}");
 }
 
 #[test]
