@@ -45,7 +45,7 @@ const CRATES: [&str; 21] = [
 ];
 
 /// Crates and the packages that must not be among their dependencies, direct or indirect.
-const ABSENT: [(&str, &[&str]); 11] = [
+const ABSENT: [(&str, &[&str]); 12] = [
     ("qmp-events", &["tokio", "rustix", "rusqlite", "qmp-wire"]),
     ("qmp-wire", &["tokio", "rustix", "rusqlite", "qmp-events"]),
     ("qmp-settings", &["tokio", "rustix", "rusqlite"]),

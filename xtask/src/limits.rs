@@ -14,7 +14,7 @@ this page from the documentation of the constants.
 ";
 
 /// The crates in the order of the page, each with its title.
-const CRATES: [(&str, &str); 16] = [
+const CRATES: [(&str, &str); 17] = [
     ("qmp-wire", "Protocol"),
     ("qmp-events", "Catalogue"),
     ("qmp-client", "Client"),

@@ -215,11 +215,12 @@ fn addresses_of_a_vm_take_its_qualified_name() {
     let note: Value = serde_json::from_str(&log.stdout).expect("one record");
     let offset = note["offset"].as_u64().expect("a number");
     assert_eq!((&note["epoch"], note["seq"].as_u64()), (&7.into(), Some((1 << 52) + offset)));
-    assert_eq!(fleet.hub.interrupt(), Some(0));
-    let restarted = start_hub(fleet.home.path(), &fleet._vm.address());
-    let verified = fleet.run(&["journal", "verify"]);
+    let FleetHub { home, hub, _vm: vm } = fleet;
+    assert_eq!(hub.interrupt(), Some(0));
+    let restarted = start_hub(home.path(), &vm.address());
+    let verified = run(home.path(), &["journal", "verify"]);
     assert_eq!(verified.code, Some(0), "{verified:?}");
-    let attached = fleet.run(&["log", "--host", "*", "--kind", "detached", "--json"]);
+    let attached = run(home.path(), &["log", "--host", "*", "--kind", "detached", "--json"]);
     assert_eq!(attached.stdout.lines().count(), 1, "this hub closes no epoch of another host: {attached:?}");
     assert_eq!(restarted.interrupt(), Some(0));
 }

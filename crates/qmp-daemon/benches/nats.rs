@@ -80,7 +80,7 @@ async fn publish_by_rule(path: &Path, server: &NatsServer, records: u64) -> Dura
     );
     let rules = ConfigFile::parse(&text, Path::new("hub.toml")).expect("a rule").rules().to_vec();
     let begun = Instant::now();
-    let rules = Rules::start(rules, &journal, path).await.expect("starts");
+    let rules = Rules::start(rules, None, &journal, path).await.expect("starts");
     while rules.statuses()[0].delivered < records {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -1,6 +1,7 @@
 //! Records of VMs of other hosts in the journal of a running hub: states, and nothing of the hub's own.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use qmp_hub::{Hub, HubConfig, SilentAfter};
 use qmp_journal::{Batch, Draft, ForeignBatch, Journal, JournalOptions, Query, Reader};
@@ -35,6 +36,7 @@ async fn start(journal: &Journal) -> Hub {
         silent_after_of: HashMap::new(),
         state_rules: Vec::new(),
         open_alerts: Vec::new(),
+        silences_changed: Arc::default(),
     };
     Hub::start(config, journal).await.expect("starts")
 }

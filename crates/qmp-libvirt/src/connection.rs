@@ -206,7 +206,7 @@ impl Connection {
 
     /// Returns the bytes of memory that grow with what the daemon sends.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.reader.held_bytes() + self.output.capacity()
+        self.reader.held_bytes() + self.output.capacity() + self.waiting_bytes
     }
 
     fn send_waiting(&mut self, now: Instant) {

@@ -10,5 +10,9 @@ pub(crate) fn word(words: &[&'static str], number: i32) -> Cow<'static, str> {
 
 /// Returns the beginning of a text of the daemon, `max_bytes` at most.
 pub(crate) fn cut(text: Box<str>, max_bytes: usize) -> Box<str> {
-    if text.len() <= max_bytes { text } else { text[..text.floor_char_boundary(max_bytes)].into() }
+    if text.len() <= max_bytes {
+        return text;
+    }
+    let end = (0..=max_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text[..end].into()
 }

@@ -110,7 +110,7 @@ async fn start(sink: &Scripted, journal: &Journal, path: &Path) -> Rules {
         action: Arc::new(sink.clone()),
         text: "".into(),
     };
-    Rules::start(vec![rule], journal, path).await.expect("starts")
+    Rules::start(vec![rule], None, journal, path).await.expect("starts")
 }
 
 /// Appends records of one epoch, which `begins` with the first of them.

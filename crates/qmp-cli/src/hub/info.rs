@@ -64,7 +64,7 @@ pub struct DamagedRecords {
 pub struct VmInfo {
     /// The host of a VM of another host.
     #[serde(default)]
-    host: Option<String>,
+    pub host: Option<String>,
     /// Its name; of a VM of another host, the qualified one.
     pub vm: String,
     /// The address of its monitor.

@@ -16,12 +16,12 @@ use qmp_wire::{Body, DetachReason, Epoch, Seq, Timestamp, UnixMicros};
 use support::run;
 
 /// 2026-01-02T00:00:00Z
-pub const BEGIN: UnixMicros = UnixMicros(1_767_312_000_000_000);
+pub(crate) const BEGIN: UnixMicros = UnixMicros(1_767_312_000_000_000);
 
-pub const DAY: i64 = 86_400_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000;
 
 /// Writes `count` records of three VMs and all kinds, `step` microseconds apart, after those that the journal has.
-pub fn write_journal(path: &Path, begin: UnixMicros, count: i64, step: i64) {
+pub(crate) fn write_journal(path: &Path, begin: UnixMicros, count: i64, step: i64) {
     let journal = Journal::open(path, JournalOptions::default()).expect("opens");
     let mut batch = Batch::new();
     let names = ["web1", "web2", "db"];
@@ -34,7 +34,7 @@ pub fn write_journal(path: &Path, begin: UnixMicros, count: i64, step: i64) {
     journal.close().expect("closes");
 }
 
-pub fn body(index: i64, received: UnixMicros) -> Body<'static> {
+pub(crate) fn body(index: i64, received: UnixMicros) -> Body<'static> {
     match index % 50 {
         0 => Body::Attached { snapshot: "{\"query-status\": {\"status\":\r\n \"running\"}}".into() },
         7 => Body::Finding {
@@ -66,7 +66,7 @@ pub fn body(index: i64, received: UnixMicros) -> Body<'static> {
 }
 
 /// The records of a folder, in the order of their offsets, as JSON Lines.
-pub fn read_parquet(folder: &Path) -> String {
+pub(crate) fn read_parquet(folder: &Path) -> String {
     let mut lines = Vec::new();
     for found in find(folder).expect("files") {
         let Archived::Parts(parts) = found else { panic!("a file of lines") };
@@ -79,19 +79,19 @@ pub fn read_parquet(folder: &Path) -> String {
     String::from_utf8(lines).expect("text")
 }
 
-pub fn log(home: &Path) -> String {
+pub(crate) fn log(home: &Path) -> String {
     let journal = home.join("journal.db");
     let log = run(home, &["log", "--json", "--journal", text(&journal)]);
     assert_eq!(log.code, Some(0), "{log:?}");
     log.stdout
 }
 
-pub fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
 /// All parts of a folder.
-pub fn parts(folder: &Path) -> Vec<String> {
+pub(crate) fn parts(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(path) = open.pop() {
@@ -110,18 +110,18 @@ pub fn parts(folder: &Path) -> Vec<String> {
 }
 
 /// An export of the journal in `home` into `folder`.
-pub fn export(home: &Path, folder: &Path, more: &[&str]) -> support::RunResult {
+pub(crate) fn export(home: &Path, folder: &Path, more: &[&str]) -> support::RunResult {
     let journal = home.join("journal.db");
     let fixed = ["export", "--parquet", text(folder), "--journal", text(&journal), "--local-host", "node1"];
     run(home, &[&fixed, more].concat())
 }
 
 /// A small file system; unmounted on drop.
-pub struct SmallDisk(pub PathBuf);
+pub(crate) struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     /// Mounts the file system; prints a note and returns `None` if this user may not mount.
-    pub fn mount(folder: PathBuf) -> Option<Self> {
+    pub(crate) fn mount(folder: PathBuf) -> Option<Self> {
         fs::create_dir(&folder).expect("a folder is made");
         let options = ["-t", "tmpfs", "-o", "size=200k", "qmp-export-test"];
         let status = Command::new("mount").args(options).arg(&folder).status();
@@ -132,7 +132,7 @@ impl SmallDisk {
         Some(Self(folder))
     }
 
-    pub fn grow(&self) {
+    pub(crate) fn grow(&self) {
         let status = Command::new("mount").args(["-o", "remount,size=64m"]).arg(&self.0).status();
         assert!(status.expect("mount runs").success());
     }

@@ -52,7 +52,7 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use super::{HELD_EVENTS_MAX, HELD_MAX_BYTES, Held};
+    use super::{HELD_EVENTS_MAX, HELD_MAX_BYTES, HELD_MAX_BYTES_OF_ALL, Held};
     use crate::event::MonitorEvent;
 
     #[test]

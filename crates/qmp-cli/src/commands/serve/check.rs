@@ -101,6 +101,7 @@ mod tests {
         let command_line = CommandLine {
             attach: Vec::new(),
             discover: vec!["processes".parse().unwrap()],
+            from: Vec::new(),
             journal: None,
             http: Vec::new(),
             relay: None,

@@ -571,6 +571,7 @@ export type Silence = {
 };
 
 export type SilenceResponse = {
+  replaced?: Silence;
   /** When it ends. RFC 3339 in UTC, with six digits. */
   until: string;
   /** The VMs that match at present. */

@@ -127,7 +127,7 @@ fn rules_of_the_same_text_are_equal() {
 
 #[test]
 fn invalid_rule_is_refused_with_line_and_advice() {
-    let cases: [(&str, &str, &str); 38] = [
+    let cases: [(&str, &str, &str); 40] = [
         //   case          after `[[rule]]`, `name = 'r'`     message
         (
             "no action",
