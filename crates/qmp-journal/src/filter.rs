@@ -88,18 +88,24 @@ impl Filter {
             Body::Event { name, .. } => self.query.event.matches(name),
             _ => false,
         };
-        let kind = RecordKind::of(&record.body);
+        let is_kind = match self.posted_kinds() {
+            Some(_) => self.query.kind.contains(&RecordKind::of(&record.body)),
+            None => true,
+        };
         (!is_looked_up(&self.vm) || self.query.has_vm(&record.vm))
             && (!is_looked_up(&self.event) || event)
-            && (self.query.kind.is_empty() || self.query.kind.contains(&kind))
+            && is_kind
     }
 
     /// For each part with few ids, the ids whose postings give candidate offsets: a match is in every list.
     pub(super) fn posted(&self) -> Vec<&[u32]> {
-        // Events are too many for a posting of their kind.
-        let kind = self.kind.as_deref().filter(|kinds| !kinds.contains(&RecordKind::Event.id()));
-        let lists = [self.vm.as_deref(), self.event.as_deref(), kind];
+        let lists = [self.vm.as_deref(), self.event.as_deref(), self.posted_kinds()];
         lists.into_iter().flatten().filter(|ids| ids.len() <= POSTING_NAMES_MAX).collect()
+    }
+
+    /// The ids of the kinds, if each of them has a posting: events are too many for one.
+    fn posted_kinds(&self) -> Option<&[u32]> {
+        self.kind.as_deref().filter(|kinds| !kinds.contains(&RecordKind::Event.id()))
     }
 
     fn write_sql(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention};
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, RecordKind, Retention};
 use qmp_wire::{Body, EVENT_NAME_MAX_BYTES, EventName, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 
@@ -63,6 +63,28 @@ fn event_names_in_use_stay_after_pruning() {
     assert_eq!(names(Query::default()), ["A", "D"]);
     let globs = Globs::parse(["A"]).expect("a pattern");
     assert_eq!(names(Query { event: globs, ..Query::default() }), ["A"]);
+}
+
+/// Events of one VM are looked up by the VM's index, which also has its other records: they are not damage.
+#[test]
+fn records_of_other_kinds_in_an_index_are_no_damage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("journal.db");
+    let journal = Journal::open(&path, JournalOptions { segment_records: 4, ..JournalOptions::default() })
+        .expect("opens");
+    let mut batch = Batch::new();
+    let event = Body::Event { name: "STOP".into(), sent_name: None, timestamp: None, data: None };
+    for body in [Body::Attached { snapshot: "{}".into() }, event.clone(), event.clone(), event] {
+        batch.push(&Draft { vm: "web1", received: UnixMicros(1), body });
+    }
+    let ticket = journal.appender().append(&mut batch).expect("room");
+    block_on(journal.appender().committed(ticket)).expect("is open");
+    let reader = Reader::open(&path).expect("opens");
+    let vm = Globs::parse(["web1"]).expect("a pattern");
+    let query = Query { vm, kind: vec![RecordKind::Event], ..Query::default() };
+    let found = reader.cursor(query, Offset(0)).next_batch(10).expect("reads");
+    assert_eq!((found.len(), reader.damage()), (3, Vec::new()));
+    journal.close().expect("closes");
 }
 
 /// The name that the server sent is read back byte for byte: long names, and halves of surrogate pairs.
