@@ -147,7 +147,7 @@ fn places(schema: &SchemaDescriptor) -> Result<[Option<usize>; Column::ALL.len()
         }
         match (column.is_number(), found.physical_type()) {
             (true, PhysicalType::INT64) | (false, PhysicalType::BYTE_ARRAY) => {
-                places[column as usize] = Some(index)
+                places[column as usize] = Some(index);
             }
             (true, _) => return Err(fault("not of 64-bit integers")),
             (false, _) => return Err(fault("not of text")),

@@ -7,7 +7,6 @@ use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 
 use crate::exit::Failure;
-use crate::hub::Query as HubQuery;
 
 /// The filters of events.
 #[derive(Args, Clone, Debug, Default)]
@@ -41,12 +40,6 @@ impl VmArgs {
         };
         let (vm, host) = (globs("--vm", &self.vm)?, globs("--host", &self.host)?);
         Ok(Query { vm, host, ..Query::default() })
-    }
-
-    /// Adds the same to the query of a hub.
-    pub fn add_to(&self, query: &mut HubQuery) {
-        self.vm.iter().for_each(|pattern| query.add("vm", pattern));
-        self.host.iter().for_each(|pattern| query.add("host", pattern));
     }
 }
 

@@ -62,7 +62,7 @@ fn example_is_a_valid_configuration() {
     std::fs::write(&path, &with_all).expect("writes");
     let checked = run(home.path(), &["serve", "--check-config", "--config", path.to_str().expect("text")]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    assert!(checked.stdout.contains("  2 VMs, 2 relays, 7 rules\n"), "{checked:?}");
+    assert!(checked.stdout.contains("  2 VMs, 2 relays, 8 rules\n"), "{checked:?}");
 
     std::fs::write(&path, &text).expect("writes");
     let attach =

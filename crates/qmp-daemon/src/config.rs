@@ -56,7 +56,7 @@ mod example;
 mod file;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use qmp_client::Address;
 pub use qmp_settings::{Location, Problem};
@@ -189,14 +189,7 @@ impl DaemonConfig {
         let from_command_line = command_line.discover.into_iter().map(DiscoveryRule::new);
         let mut discover: Vec<DiscoveryRule> = file.discover.into_iter().chain(from_command_line).collect();
         if let Some(directory) = &command_line.relay {
-            if let Some(rule) = discover.iter().find(|rule| matches!(rule.source, Source::Libvirt(_))) {
-                let message =
-                    format!("--relay and {}: {}", rule.source, schema::discover::RELAY_THROUGH_LIBVIRT)
-                        .into();
-                problems.push(Problem { location: None, message });
-            }
-            let relay = RelayConfig::new(directory.join("{name}.qmp"));
-            discover.iter_mut().for_each(|rule| rule.relays.push(relay.clone()));
+            problems.extend(relay_discovered(&mut discover, directory));
         }
         if !problems.is_empty() {
             return Err(ConfigError::Wrong { problems, warnings: file.warnings });
@@ -259,9 +252,17 @@ fn duplicate_vm(name: &VmName, first: Option<&Location>) -> Box<str> {
     format!("--attach {name}: a VM of this name is already in {other}; each VM needs a unique name").into()
 }
 
+/// Gives each VM that the rules discover a relay in `directory`; returns the problem if that is not possible.
+fn relay_discovered(discover: &mut [DiscoveryRule], directory: &Path) -> Option<Problem> {
+    let relay = RelayConfig::new(directory.join("{name}.qmp"));
+    discover.iter_mut().for_each(|rule| rule.relays.push(relay.clone()));
+    let rule = discover.iter().find(|rule| matches!(rule.source, Source::Libvirt(_)))?;
+    let message = format!("--relay and {}: {}", rule.source, schema::discover::RELAY_THROUGH_LIBVIRT).into();
+    Some(Problem { location: None, message })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
 

@@ -24,7 +24,6 @@ use crate::question::{Answer, QuestionId};
 use crate::recorded;
 use crate::state::{Detachment, Explanation, LastEvent, MissingRecords, Silence, VmState};
 use crate::unended::UnendedVm;
-use crate::why;
 
 /// One VM.
 #[derive(Debug, Default)]
@@ -395,7 +394,7 @@ impl VmTracker {
 fn is_end(record: &Record<'_>) -> bool {
     match &record.body {
         Body::Detached { .. } => true,
-        Body::Finding { finding, .. } => *finding == PROCESS_ENDED || *finding == why::WHY_ENDED,
+        Body::Finding { finding, .. } => *finding == PROCESS_ENDED || *finding == crate::why::WHY_ENDED,
         Body::Attached { .. } | Body::Event { .. } => false,
     }
 }

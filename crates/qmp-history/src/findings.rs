@@ -115,29 +115,37 @@ pub fn findings(
     let has_more = found.len() > request.limit;
     found.truncate(request.limit);
     let next = found.last().filter(|_| has_more).map(|(span, _)| span.offset.0);
-    let entries = found.into_iter().map(|(span, vm)| {
-        let record = reader.record(span.offset)?;
-        let (summary, causes) = match record.map(|record| record.body) {
-            Some(Body::Finding { summary, causes, .. }) => (summary.into_owned().into(), causes),
-            _ => ("".into(), Vec::new()),
-        };
-        let finding = words.kinds.word(span.kind).into();
-        let (host, vm) = QualifiedName::divide(selection.name(vm));
-        let (host, vm) = (host.map(Into::into), vm.into());
-        let FindingSpan { offset, from, to, .. } = span;
-        Ok(FindingEntry {
-            finding,
-            host,
-            vm,
-            from,
-            to,
-            open: to.is_none(),
-            summary,
-            offset: offset.0,
-            causes,
-        })
-    });
+    let entries = found
+        .into_iter()
+        .map(|(span, vm)| entry(reader, &span, words.kinds.word(span.kind), selection.name(vm)));
     Ok(Findings { findings: entries.collect::<Result<_, JournalError>>()?, next })
+}
+
+/// The entry of a finding of the VM that the journal keys by `name`.
+fn entry(
+    reader: &Reader,
+    span: &FindingSpan,
+    finding: &str,
+    name: &str,
+) -> Result<FindingEntry, JournalError> {
+    let FindingSpan { offset, from, to, .. } = *span;
+    let record = reader.record(offset)?;
+    let (summary, causes) = match record.map(|record| record.body) {
+        Some(Body::Finding { summary, causes, .. }) => (summary.into_owned().into(), causes),
+        _ => ("".into(), Vec::new()),
+    };
+    let (host, vm) = QualifiedName::divide(name);
+    Ok(FindingEntry {
+        finding: finding.into(),
+        host: host.map(Into::into),
+        vm: vm.into(),
+        from,
+        to,
+        open: to.is_none(),
+        summary,
+        offset: offset.0,
+        causes,
+    })
 }
 
 struct FindingVisitor<'v> {

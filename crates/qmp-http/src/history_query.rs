@@ -364,7 +364,7 @@ mod tests {
             ("until", "yesterday", "until=yesterday: expected a timestamp"),
             ("after", "10", "after: 10: this journal ends at 9"),
             ("vm", "[a", "bad pattern \"[a\": "),
-            ("follow", "true", "unknown parameter \"follow\"; known: vm, event,"),
+            ("follow", "true", "unknown parameter \"follow\"; known: vm, host, event,"),
         ];
         for (name, value, expected) in cases {
             let error = timeline(&owned(&[(name, value)]), Offset(9)).expect_err(name);

@@ -211,7 +211,7 @@ mod tests {
             (
                 "colour",
                 "",
-                "unknown parameter \"colour\"; known: vm, event, kind, after, since, until, where, last, follow",
+                "unknown parameter \"colour\"; known: vm, host, event, kind, after, since, until, where, last, follow",
             ),
             ("after", "-1", "after=-1: expected a whole number from 0"),
             ("last", "10001", "last=10001: at most 10000; for more, read on from since=… or after=…"),

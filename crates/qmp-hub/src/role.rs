@@ -32,6 +32,7 @@ pub(crate) const REPLAY_COMMAND: &str = "x-replay";
 
 /// The rights of the clients of a relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one for each relay, and it is not moved")]
 pub enum Role {
     /// Send queries and receive events.
     Observe,

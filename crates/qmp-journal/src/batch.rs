@@ -312,7 +312,7 @@ mod tests {
                 let mut batch = Batch::new();
                 let body = Body::Event { name: "X".into(), sent_name: None, timestamp: None, data: None };
                 (0..size.abs()).for_each(|_| {
-                    batch.push(&Draft { vm: "web1", received: UnixMicros(1), body: body.clone() })
+                    batch.push(&Draft { vm: "web1", received: UnixMicros(1), body: body.clone() });
                 });
                 if *size < 0 {
                     batch.positions_mut().set_stream(StreamPosition { stream: "qmp".into(), sequence: 1 });

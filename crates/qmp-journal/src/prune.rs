@@ -95,21 +95,17 @@ fn remove_unsynced(
                 rare.insert(event);
             }
         }
-        let mut ended =
-            transaction.prepare_cached("DELETE FROM epoch WHERE vm = ?1 AND epoch = ?2 AND closed <= ?3")?;
-        for (vm, epoch) in epochs {
-            ended.execute((vm, epoch, upto))?;
-        }
     }
+    remove_closed_epochs(&transaction, &epochs, upto)?;
     sent_names::remove(&transaction, first, upto)?;
     bounds::keep_from(&transaction, upto.saturating_add(1))?;
     remove_names(&transaction, &mut rare)?;
-    transaction
-        .prepare_cached("DELETE FROM record WHERE offset BETWEEN ?1 AND ?2")?
-        .execute([first, upto])?;
-    transaction
-        .prepare_cached("DELETE FROM posting WHERE segment BETWEEN ?1 AND ?2")?
-        .execute([first, upto])?;
+    for sql in [
+        "DELETE FROM record WHERE offset BETWEEN ?1 AND ?2",
+        "DELETE FROM posting WHERE segment BETWEEN ?1 AND ?2",
+    ] {
+        transaction.prepare_cached(sql)?.execute([first, upto])?;
+    }
     remove_summaries(&transaction, first, upto)?;
     let segments = "DELETE FROM segment WHERE last BETWEEN ?1 AND ?2";
     if transaction.prepare_cached(segments)?.execute([first, upto])? > 0 {
@@ -118,6 +114,20 @@ fn remove_unsynced(
     }
     transaction.commit()?;
     Ok(rare)
+}
+
+/// Removes those of the epochs that were closed up to `upto`.
+fn remove_closed_epochs(
+    transaction: &Transaction<'_>,
+    epochs: &[(u32, u32)],
+    upto: i64,
+) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM epoch WHERE vm = ?1 AND epoch = ?2 AND closed <= ?3";
+    let mut delete = transaction.prepare_cached(sql)?;
+    for (vm, epoch) in epochs {
+        delete.execute((vm, epoch, upto))?;
+    }
+    Ok(())
 }
 
 /// Removes epochs of VMs of other hosts that were never closed, and are over because a later one opened up to `upto`.

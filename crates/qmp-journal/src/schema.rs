@@ -132,7 +132,8 @@ fn drop_views(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 /// The views, with each call of these functions expanded, which SQLite does not have.
 fn views_text() -> String {
-    let functions: [(&str, fn(&str) -> String); 3] = [("UTC(", utc), ("HOST(", host), ("VM(", vm)];
+    type Function = fn(&str) -> String;
+    let functions: [(&str, Function); 3] = [("UTC(", utc), ("HOST(", host), ("VM(", vm)];
     functions.into_iter().fold(VIEWS.into(), |text, (name, expand)| expanded(&text, name, expand))
 }
 

@@ -132,7 +132,7 @@ proptest! {
             let of_host = |record: &&Record<'_>| {
                 record.vm.starts_with(&format!("{host}/")) && !record.seq.is_added()
             };
-            let last = expected.iter().filter(of_host).next_back();
+            let last = expected.iter().rfind(of_host);
             let feeds = reader.feeds().expect("reads");
             let feed = feeds.iter().find(|feed| &*feed.host == host);
             prop_assert_eq!(feed.map(|feed| feed.offset.0 + 1), last.and_then(|last| Some(last.offset?.0)));

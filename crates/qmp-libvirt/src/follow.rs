@@ -9,6 +9,7 @@
 
 mod held;
 mod item;
+mod question;
 mod domains;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,7 +17,8 @@ use std::time::Instant;
 
 pub use self::item::{Attachment, Began, EndReason, FollowItem};
 
-use self::domains::{Domains, Question};
+use self::domains::Domains;
+use self::question::Question;
 use crate::call::{Call, Reply};
 use crate::connection::CallId;
 use crate::domain::Domain;

@@ -44,7 +44,10 @@ fn read(path: &Path) -> Vec<Record<'static>> {
 
 fn records() -> Vec<Record<'static>> {
     let vms = ["web2", "web1", "node1/web1", "node1/db"];
-    (1..=40).map(|offset| event(offset, vms[offset as usize % 4], offset as i64 / 15)).collect()
+    (1..=40)
+        .zip(vms.iter().cycle().skip(1))
+        .map(|(offset, vm)| event(offset, vm, offset as i64 / 15))
+        .collect()
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl Stats {
     /// The selection of records, as parameters of the hub.
     fn filters(&self, since: Option<UnixMicros>, until: Option<UnixMicros>) -> Query {
         let mut query = Query::default();
-        self.vms.add_to(&mut query);
+        query.add_vms(&self.vms);
         self.events.event.iter().for_each(|pattern| query.add("event", pattern));
         self.events.wheres.iter().for_each(|place| query.add("where", place));
         self.kind.iter().for_each(|kind| query.add("kind", kind.name()));

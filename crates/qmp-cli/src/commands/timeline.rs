@@ -167,7 +167,7 @@ impl Timeline {
 
     fn hub_query(&self, (since, until): Window, detail: Detail) -> Query {
         let mut query = Query::default();
-        self.vms.add_to(&mut query);
+        query.add_vms(&self.vms);
         if let Some(since) = since {
             query.add("since", write::rfc3339(since));
         }

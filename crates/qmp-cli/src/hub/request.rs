@@ -19,6 +19,7 @@ use super::client::HubClient;
 use super::error::HubError;
 use super::info::ErrorInfo;
 use super::{lines, tls};
+use crate::filter::VmArgs;
 use crate::output;
 use crate::render::escape;
 
@@ -30,6 +31,12 @@ impl Query {
     /// Adds a parameter; a name may be repeated.
     pub fn add(&mut self, name: &'static str, value: impl fmt::Display) {
         self.0.push((name, value.to_string()));
+    }
+
+    /// Adds the patterns of VMs and hosts.
+    pub fn add_vms(&mut self, vms: &VmArgs) {
+        vms.vm.iter().for_each(|pattern| self.add("vm", pattern));
+        vms.host.iter().for_each(|pattern| self.add("host", pattern));
     }
 
     /// Returns a copy with one more parameter.

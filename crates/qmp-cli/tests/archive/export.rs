@@ -97,6 +97,9 @@ fn killed_export_leaves_only_whole_parts() {
         });
         child.kill().expect("kills");
         child.wait().expect("ends");
+        if parts(&folder).is_empty() {
+            continue;
+        }
         // Each part can be read, and no record is in two.
         let read = read_parquet(&folder);
         let logged = log(home.path());
@@ -110,7 +113,7 @@ fn killed_export_leaves_only_whole_parts() {
 #[test]
 fn export_to_a_full_disk_fails_and_is_continued() {
     let home = directory();
-    let Some(disk) = SmallDisk::mount(home.path().join("small")) else { return };
+    let Some(disk) = SmallDisk::mount(home.path().join("small"), "64k") else { return };
     let folder = disk.0.join("archive");
     write_journal(&home.path().join("journal.db"), BEGIN, 30_000, DAY / 3_000);
     let full = export(home.path(), &folder, &[]);

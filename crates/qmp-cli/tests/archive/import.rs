@@ -194,7 +194,7 @@ fn line_of_100_megabytes_is_refused() {
 #[test]
 fn import_to_a_full_disk_fails_and_is_continued() {
     let home = directory();
-    let Some(disk) = SmallDisk::mount(home.path().join("small")) else { return };
+    let Some(disk) = SmallDisk::mount(home.path().join("small"), "2m") else { return };
     write_journal(&home.path().join("journal.db"), BEGIN, 30_000, 1_000_000);
     let file = home.path().join("all.jsonl");
     fs::write(&file, log(home.path())).expect("writes");

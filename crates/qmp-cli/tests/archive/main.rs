@@ -121,9 +121,9 @@ pub(crate) struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     /// Mounts the file system; prints a note and returns `None` if this user may not mount.
-    pub(crate) fn mount(folder: PathBuf) -> Option<Self> {
+    pub(crate) fn mount(folder: PathBuf, size: &str) -> Option<Self> {
         fs::create_dir(&folder).expect("a folder is made");
-        let options = ["-t", "tmpfs", "-o", "size=200k", "qmp-export-test"];
+        let options = ["-t", "tmpfs", "-o", &format!("size={size}"), "qmp-export-test"];
         let status = Command::new("mount").args(options).arg(&folder).status();
         if !status.is_ok_and(|status| status.success()) {
             eprintln!("skipped: mounting a small file system takes root");

@@ -61,6 +61,8 @@ fn default_of_schema_is_that_of_reader() {
         ("rule", "[[rule]]\nname = 'r'\nrun = '/bin/true'\n"),
         ("rule", "[[rule]]\nname = 'r'\nwebhook = 'http://x/'\n"),
         ("rule", "[[rule]]\nname = 'r'\notlp = 'http://x/'\n"),
+        ("rule", "[[rule]]\nname = 'r'\nnats = 'nats://x'\n"),
+        ("from", "[[from]]\nnats = 'nats://x'\n"),
         ("rule", "[[rule]]\nname = 'r'\nfile = '/f'\nmax-size = '1MiB'\n"),
     ];
     let schema = schema();

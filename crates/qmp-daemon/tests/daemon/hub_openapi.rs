@@ -212,6 +212,7 @@ async fn assert_parameters_are_accepted(home: &Path, document: &Value, path: &st
             "zone" => "%2B02:00",
             "where" => "a=b",
             "kind" => "event",
+            "severity" => "news",
             "follow" => "false",
             "release" => "7.2",
             _ => "x",

@@ -190,7 +190,7 @@ async fn ignored_filter_is_noticed() {
         let mut reader = StreamReader::new(servers(&[server.url()]), "qmp", filters, 0);
         match reader.next().await {
             Err(error @ FleetError::Filter { .. }) if is_old => {
-                assert_contains(&error.to_string(), &["older than 2.10"])
+                assert_contains(&error.to_string(), &["older than 2.10"]);
             }
             Ok(message) if !is_old => assert_eq!(message.sequence, 1),
             other => panic!("{other:?}"),

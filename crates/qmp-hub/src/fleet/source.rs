@@ -190,23 +190,23 @@ impl Source {
         self.status.update(|status| (status.head, status.lag_records) = (head, message.pending));
     }
 
-    /// Commits what was read. While the journal cannot be written, this waits, and nothing is read.
-    async fn commit(&mut self) -> Result<(), JournalEnded> {
-        let is_changed = self.intake.is_changed();
-        let mut records = 0;
-        while is_changed {
+    /// Appends what was read, and waits until it is committed; returns the number of records.
+    async fn append(&mut self) -> Result<u64, JournalEnded> {
+        loop {
             let mut batch = self.intake.batch(&self.appender, clock::now());
-            records = batch.len() as u64;
+            let records = batch.len() as u64;
             match self.appender.append_foreign_when_room(&mut batch).await {
-                Ok(ticket) => {
-                    self.appender.committed(ticket).await?;
-                    break;
-                }
+                Ok(ticket) => return self.appender.committed(ticket).await.map(|_head| records),
                 // Another source has appended the same records.
                 Err(ForeignError::Repeated { .. }) => {}
                 Err(_) => return Err(JournalEnded),
             }
         }
+    }
+
+    /// Commits what was read. While the journal cannot be written, this waits, and nothing is read.
+    async fn commit(&mut self) -> Result<(), JournalEnded> {
+        let records = if self.intake.is_changed() { self.append().await? } else { 0 };
         let (received, changed) = self.intake.committed();
         self.unconfirmed.extend(changed);
         if !self.unconfirmed.is_empty() && self.confirm_at.is_none() {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::held::{HELD_MAX_BYTES_OF_ALL, Held};
 use super::item::{Attachment, Began, EndReason, FollowItem};
+use super::question::Question;
 use crate::domain::{DOMAINS_MAX, Domain};
 use crate::event::{Event, EventKind, MonitorEvent};
 use crate::lifecycle::{Lifecycle, LifecycleEvent};
@@ -24,17 +25,6 @@ const STARTED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Number of runs that ended whose late events are recognized.
 const ENDED_RUNS_MAX: usize = 64;
-
-/// A question to libvirtd about a domain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Question {
-    /// Whether libvirtd can speak to its QEMU.
-    Control(Domain),
-    /// Its state, with which an epoch opens.
-    State(Domain),
-    /// Whether it exists after its run.
-    Exists(Domain),
-}
 
 /// The domains of a session. Questions and items are results; replies and events are arguments.
 #[derive(Debug, Default)]

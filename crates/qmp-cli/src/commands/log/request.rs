@@ -34,7 +34,7 @@ impl LogRequest {
     /// The query of a hub, without `after`, `last` and `follow`, which the caller adds.
     pub(in crate::commands) fn hub_query(&self) -> HubQuery {
         let mut query = HubQuery::default();
-        self.vms.add_to(&mut query);
+        query.add_vms(&self.vms);
         self.events.event.iter().for_each(|pattern| query.add("event", pattern));
         self.events.wheres.iter().for_each(|place| query.add("where", place));
         self.kind.iter().for_each(|kind| query.add("kind", kind.name()));

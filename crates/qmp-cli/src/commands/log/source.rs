@@ -168,7 +168,7 @@ impl Source {
             }
             Self::Hub(client) => {
                 let mut query = HubQuery::default();
-                vms.add_to(&mut query);
+                query.add_vms(vms);
                 Ok(client.records(&query.with("last", 1)).await?.next_record().await?.is_some())
             }
         }
