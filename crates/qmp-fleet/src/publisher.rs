@@ -21,7 +21,7 @@ use super::link::Link;
 pub const PUBLISH_WINDOW: usize = 1_024;
 
 /// How long the confirmation may stay behind the published cursor without an advance, before the publisher goes back. Each
-/// further time takes twice as long: if no fleet hub runs, repetitions help nobody.
+/// further time takes twice as long: if no fleet hub runs, repetitions have no reader.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest such time.

@@ -67,8 +67,9 @@ pub enum ReceiverOutput<M> {
     Lost(Hole),
 }
 
+/// A message whose predecessor has not arrived.
 #[derive(Debug)]
-struct Waiting<M> {
+struct EarlyMessage<M> {
     previous: Offset,
     bytes: usize,
     message: M,
@@ -85,7 +86,7 @@ struct OpenHole {
 #[derive(Debug)]
 struct Feed<M> {
     last: Offset,
-    waiting: BTreeMap<Offset, Waiting<M>>,
+    waiting: BTreeMap<Offset, EarlyMessage<M>>,
     waiting_bytes: usize,
     hole: Option<OpenHole>,
 }
@@ -141,7 +142,7 @@ impl<M> Receiver<M> {
             feed.last = link.offset;
             self.output.push_back(ReceiverOutput::Message(message));
         } else {
-            feed.waiting.insert(link.offset, Waiting { previous: link.previous, bytes, message });
+            feed.waiting.insert(link.offset, EarlyMessage { previous: link.previous, bytes, message });
             feed.waiting_bytes += bytes;
             self.waiting_bytes += bytes;
         }
@@ -210,7 +211,7 @@ impl<M> Receiver<M> {
             if offset > feed.last && entry.get().previous > feed.last {
                 break;
             }
-            let Waiting { bytes, message, .. } = entry.remove();
+            let EarlyMessage { bytes, message, .. } = entry.remove();
             feed.waiting_bytes -= bytes;
             self.waiting_bytes -= bytes;
             if offset > feed.last {

@@ -267,7 +267,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
-    /// Whatever messages, acknowledgements and confirmations are lost, and whoever is restarted: at the end the fleet hub has
+    /// After any loss of messages, acknowledgements and confirmations, and any restart, the fleet hub has in the end
     /// committed exactly the selected records, each once and in order, a few records after the last fault.
     #[test]
     fn fleet_hub_has_each_record_once_and_in_order(steps in prop::collection::vec(step(), 1..80)) {
