@@ -4,7 +4,7 @@ use clap::Args;
 use qmp_hub::conditions::RecordSelection;
 use qmp_journal::{Globs, Query, QueryError, RecordKind, WherePath};
 use qmp_settings::suggest;
-use qmp_wire::{Body, Record};
+use qmp_wire::{Body, Record, UnixMicros};
 
 use crate::exit::Failure;
 
@@ -30,6 +30,34 @@ pub struct VmArgs {
     /// Only VMs of other hosts whose host matches; may be given several times
     #[arg(long, value_name = "GLOB")]
     pub host: Vec<String>,
+}
+
+/// The filters of records, but those by time.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RecordArgs {
+    #[command(flatten)]
+    pub vms: VmArgs,
+
+    #[command(flatten)]
+    pub events: EventArgs,
+
+    /// Only records of this kind: attached, event, finding or detached; may be given several times
+    #[arg(long, value_name = "KIND")]
+    pub kind: Vec<RecordKind>,
+}
+
+impl RecordArgs {
+    /// Returns the query of a journal for these records, received in a window.
+    pub fn query(&self, since: Option<UnixMicros>, until: Option<UnixMicros>) -> Result<Query, Failure> {
+        let events = self.events.query().map_err(Failure::usage)?;
+        let Query { vm, host, .. } = self.vms.query()?;
+        Ok(Query { vm, host, kind: self.kind.clone(), since, until, ..events })
+    }
+
+    /// Returns the warnings of [`EventArgs::warnings`] for these kinds.
+    pub fn warnings(&self) -> Vec<String> {
+        self.events.warnings(&self.kind)
+    }
 }
 
 impl VmArgs {

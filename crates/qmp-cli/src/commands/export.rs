@@ -8,13 +8,12 @@ mod parquet;
 use std::path::PathBuf;
 
 use clap::Args;
-use qmp_journal::RecordKind;
 use qmp_wire::Offset;
 
 use super::log::request::LogRequest;
 use super::log::source;
 use crate::exit::{Exit, Failure};
-use crate::filter::{EventArgs, VmArgs};
+use crate::filter::RecordArgs;
 use crate::hub::HubArgs;
 use crate::output;
 use crate::render::Renderer;
@@ -35,14 +34,7 @@ pub struct Export {
     target: Target,
 
     #[command(flatten)]
-    vms: VmArgs,
-
-    #[command(flatten)]
-    events: EventArgs,
-
-    /// Only records of this kind: attached, event, finding or detached; may be given several times
-    #[arg(long, value_name = "KIND")]
-    kind: Vec<RecordKind>,
+    records: RecordArgs,
 
     #[command(flatten)]
     window: WindowArgs,
@@ -90,7 +82,7 @@ Examples:
 impl Export {
     /// Writes the files.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        for warning in self.events.warnings(&self.kind) {
+        for warning in self.records.warnings() {
             output::note(format_args!("note: {warning}"));
         }
         let request = self.request(terminal)?;
@@ -110,12 +102,10 @@ impl Export {
 
     fn request(&self, terminal: &Terminal) -> Result<LogRequest, Failure> {
         let (since, until) = self.window.window(&terminal.now())?;
-        self.vms.query()?;
-        self.events.query().map_err(|error| Failure::usage(format_args!("--event: {error}")))?;
+        self.records.vms.query()?;
+        self.records.events.query().map_err(|error| Failure::usage(format_args!("--event: {error}")))?;
         Ok(LogRequest {
-            vms: self.vms.clone(),
-            events: self.events.clone(),
-            kind: self.kind.clone(),
+            records: self.records.clone(),
             since,
             until,
             after: Offset(0),

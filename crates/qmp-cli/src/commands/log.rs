@@ -8,13 +8,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Zoned;
-use qmp_journal::RecordKind;
 use qmp_wire::Offset;
 
 use self::request::LogRequest;
 use self::source::Source;
 use crate::exit::{Exit, Failure};
-use crate::filter::{EventArgs, VmArgs};
+use crate::filter::{RecordArgs, VmArgs};
 use crate::hub::HubArgs;
 use crate::output::{self, Format, Output};
 use crate::pager::{LESS_FOR_RECORDS, PagerArgs};
@@ -38,14 +37,7 @@ pub struct Log {
     named: Vec<String>,
 
     #[command(flatten)]
-    vms: VmArgs,
-
-    #[command(flatten)]
-    events: EventArgs,
-
-    /// Only records of this kind: attached, event, finding or detached; may be given several times
-    #[arg(long, value_name = "KIND")]
-    kind: Vec<RecordKind>,
+    records: RecordArgs,
 
     /// Only from this time on, or after this offset
     #[arg(long, short = 'S', value_name = "TIME|OFFSET")]
@@ -107,7 +99,7 @@ Examples:
 impl Log {
     /// Prints the matching records, and with `--follow` new ones.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        for warning in self.events.warnings(&self.kind) {
+        for warning in self.records.warnings() {
             output::note(format_args!("note: {warning}"));
         }
         let request = self.request(terminal)?;
@@ -140,7 +132,7 @@ impl Log {
         let printed = ended?;
         output.flush()?;
         if printed.records == 0 {
-            let is_noted = source.note_unknown_vms(&request.vms).await?;
+            let is_noted = source.note_unknown_vms(&request.records.vms).await?;
             if !is_noted && terminal.stdout_is_terminal() {
                 output::note("no record matches");
             }
@@ -180,14 +172,12 @@ impl Log {
             Some(When::After(_)) => return Err(Failure::usage("--until: expected a time, found an offset")),
         };
         // Patterns are checked here, so that the error names the option.
-        let vm = self.named.iter().chain(&self.vms.vm).cloned().collect();
-        let vms = VmArgs { vm, host: self.vms.host.clone() };
+        let vm = self.named.iter().chain(&self.records.vms.vm).cloned().collect();
+        let vms = VmArgs { vm, host: self.records.vms.host.clone() };
         vms.query()?;
-        self.events.query().map_err(|error| Failure::usage(format_args!("--event: {error}")))?;
+        self.records.events.query().map_err(|error| Failure::usage(format_args!("--event: {error}")))?;
         Ok(LogRequest {
-            vms,
-            events: self.events.clone(),
-            kind: self.kind.clone(),
+            records: RecordArgs { vms, ..self.records.clone() },
             since,
             until,
             after: after.unwrap_or_default(),
@@ -228,8 +218,8 @@ mod tests {
 
     #[test]
     fn vm_may_be_given_without_an_option() {
-        assert_eq!(request("web3").unwrap().vms.vm, ["web3"]);
-        assert_eq!(request("web3 db* --vm x").unwrap().vms.vm, ["web3", "db*", "x"]);
+        assert_eq!(request("web3").unwrap().records.vms.vm, ["web3"]);
+        assert_eq!(request("web3 db* --vm x").unwrap().records.vms.vm, ["web3", "db*", "x"]);
     }
 
     #[test]

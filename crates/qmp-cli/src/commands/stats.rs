@@ -10,18 +10,16 @@ use std::path::PathBuf;
 use clap::Args;
 use qmp_history::{CountsRequest, Scope};
 use qmp_host::clock;
-use qmp_journal::RecordKind;
 use qmp_wire::{Offset, UnixMicros};
 
 use self::by::By;
 use self::counted::{Counts, SPARK_COLUMNS};
 use super::log::source::{self, Source};
 use crate::exit::{Exit, Failure};
-use crate::filter::{EventArgs, VmArgs};
+use crate::filter::RecordArgs;
 use crate::hub::{HubArgs, Query};
 use crate::output;
 use crate::terminal::Terminal;
-use crate::time::write;
 use crate::window::{Window, WindowArgs};
 
 /// Show how many records there are, by event, VM, hour, weekday, finding, kind or severity
@@ -38,14 +36,7 @@ pub struct Stats {
     by: By,
 
     #[command(flatten)]
-    vms: VmArgs,
-
-    #[command(flatten)]
-    events: EventArgs,
-
-    /// Only records of this kind: attached, event, finding or detached; may be given several times
-    #[arg(long, value_name = "KIND")]
-    kind: Vec<RecordKind>,
+    records: RecordArgs,
 
     #[command(flatten)]
     window: WindowArgs,
@@ -94,7 +85,7 @@ const TOP_MAX: usize = 1_000;
 impl Stats {
     /// Prints the counts.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        for warning in self.events.warnings(&self.kind) {
+        for warning in self.records.warnings() {
             output::note(format_args!("note: {warning}"));
         }
         let (since, until) = self.window.window(&terminal.now())?;
@@ -108,7 +99,7 @@ impl Stats {
         };
         output::print(&text)?;
         if counts.total == 0 {
-            source.note_unknown_vms(&self.vms).await?;
+            source.note_unknown_vms(&self.records.vms).await?;
         }
         source.check_damage(Offset(0)).await?;
         Ok(Exit::Done)
@@ -120,9 +111,7 @@ impl Stats {
         (since, until): Window,
         zone_micros: i64,
     ) -> Result<Counts, Failure> {
-        let query = self.events.query().map_err(Failure::usage)?;
-        let qmp_journal::Query { vm, host, .. } = self.vms.query()?;
-        let query = qmp_journal::Query { vm, host, kind: self.kind.clone(), since, until, ..query };
+        let query = self.records.query(since, until)?;
         let facet = match &self.by {
             By::Facet(facet) => *facet,
             By::Member { name, path } => {
@@ -160,16 +149,7 @@ impl Stats {
     /// The selection of records, as parameters of the hub.
     fn filters(&self, since: Option<UnixMicros>, until: Option<UnixMicros>) -> Query {
         let mut query = Query::default();
-        query.add_vms(&self.vms);
-        self.events.event.iter().for_each(|pattern| query.add("event", pattern));
-        self.events.wheres.iter().for_each(|place| query.add("where", place));
-        self.kind.iter().for_each(|kind| query.add("kind", kind.name()));
-        if let Some(since) = since {
-            query.add("since", write::rfc3339(since));
-        }
-        if let Some(until) = until {
-            query.add("until", write::rfc3339(until));
-        }
+        query.add_records(&self.records, since, until);
         query
     }
 }

@@ -11,6 +11,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use qmp_wire::UnixMicros;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -19,9 +20,10 @@ use super::client::HubClient;
 use super::error::HubError;
 use super::info::ErrorInfo;
 use super::{lines, tls};
-use crate::filter::VmArgs;
+use crate::filter::{RecordArgs, VmArgs};
 use crate::output;
 use crate::render::escape;
+use crate::time::write;
 
 /// The parameters of a request, in order.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,24 @@ impl Query {
     pub fn add_vms(&mut self, vms: &VmArgs) {
         vms.vm.iter().for_each(|pattern| self.add("vm", pattern));
         vms.host.iter().for_each(|pattern| self.add("host", pattern));
+    }
+
+    /// Adds the filters of records, received in a window.
+    pub fn add_records(
+        &mut self,
+        records: &RecordArgs,
+        since: Option<UnixMicros>,
+        until: Option<UnixMicros>,
+    ) {
+        self.add_vms(&records.vms);
+        records.events.event.iter().for_each(|pattern| self.add("event", pattern));
+        records.events.wheres.iter().for_each(|place| self.add("where", place));
+        records.kind.iter().for_each(|kind| self.add("kind", kind.name()));
+        for (name, moment) in [("since", since), ("until", until)] {
+            if let Some(moment) = moment {
+                self.add(name, write::rfc3339(moment));
+            }
+        }
     }
 
     /// Returns a copy with one more parameter.

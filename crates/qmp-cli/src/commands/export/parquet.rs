@@ -11,6 +11,7 @@ use super::super::log::source::Source;
 use super::origin::Origin;
 use super::reading;
 use crate::exit::Failure;
+use crate::filter::RecordArgs;
 use crate::output;
 use crate::progress::Progress;
 use crate::terminal::Terminal;
@@ -67,7 +68,7 @@ pub(super) async fn write(
 
 /// The filters that all exports into a folder have in common, as on the command line. The times may differ.
 fn selection(request: &LogRequest) -> String {
-    let LogRequest { vms, events, kind, .. } = request;
+    let RecordArgs { vms, events, kind } = &request.records;
     let mut words = Vec::new();
     words.extend(vms.vm.iter().map(|glob| format!("--vm {glob}")));
     words.extend(vms.host.iter().map(|glob| format!("--host {glob}")));

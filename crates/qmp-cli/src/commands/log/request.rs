@@ -1,19 +1,16 @@
 //! The records that `qmp log` requests.
 
-use qmp_journal::{Query as JournalQuery, RecordKind};
+use qmp_journal::Query as JournalQuery;
 use qmp_wire::{Offset, UnixMicros};
 
 use crate::exit::Failure;
-use crate::filter::{EventArgs, VmArgs};
+use crate::filter::RecordArgs;
 use crate::hub::Query as HubQuery;
-use crate::time::write;
 
 /// The records that are requested.
 #[derive(Clone, Debug)]
 pub(in crate::commands) struct LogRequest {
-    pub(in crate::commands) vms: VmArgs,
-    pub(in crate::commands) events: EventArgs,
-    pub(in crate::commands) kind: Vec<RecordKind>,
+    pub(in crate::commands) records: RecordArgs,
     pub(in crate::commands) since: Option<UnixMicros>,
     pub(in crate::commands) until: Option<UnixMicros>,
     pub(in crate::commands) after: Offset,
@@ -26,24 +23,13 @@ pub(in crate::commands) struct LogRequest {
 impl LogRequest {
     /// The query of a journal's file.
     pub(in crate::commands) fn journal_query(&self) -> Result<JournalQuery, Failure> {
-        let events = self.events.query().map_err(Failure::usage)?;
-        let JournalQuery { vm, host, .. } = self.vms.query()?;
-        Ok(JournalQuery { vm, host, kind: self.kind.clone(), since: self.since, until: self.until, ..events })
+        self.records.query(self.since, self.until)
     }
 
     /// The query of a hub, without `after`, `last` and `follow`, which the caller adds.
     pub(in crate::commands) fn hub_query(&self) -> HubQuery {
         let mut query = HubQuery::default();
-        query.add_vms(&self.vms);
-        self.events.event.iter().for_each(|pattern| query.add("event", pattern));
-        self.events.wheres.iter().for_each(|place| query.add("where", place));
-        self.kind.iter().for_each(|kind| query.add("kind", kind.name()));
-        if let Some(since) = self.since {
-            query.add("since", write::rfc3339(since));
-        }
-        if let Some(until) = self.until {
-            query.add("until", write::rfc3339(until));
-        }
+        query.add_records(&self.records, self.since, self.until);
         query
     }
 }
