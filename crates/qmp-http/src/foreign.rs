@@ -1,6 +1,6 @@
 //! VMs of other hosts: a fleet hub has their records, and no connection to their monitors.
 //!
-//! They are listed as the journal has them. Commands, notes and silences belong to the hub of their host.
+//! They are listed as the journal has them. Commands are for the hub of their host; notes and silences are this hub's own.
 
 use axum::http::StatusCode;
 use qmp_journal::JournalVm;
@@ -17,6 +17,12 @@ const VMS_NAMED_MAX: usize = 20;
 /// The VMs of other hosts among those of the journal.
 pub(super) fn of_other_hosts(in_journal: &[JournalVm]) -> Vec<&JournalVm> {
     in_journal.iter().filter(|vm| QualifiedName::parse(&vm.vm).is_some()).collect()
+}
+
+/// The labels of a VM of another host, by its qualified name.
+pub(super) fn labels(name: &str) -> [(&'static str, &str); 2] {
+    let (host, vm) = QualifiedName::divide(name);
+    [("host", host.unwrap_or_default()), ("vm", vm)]
 }
 
 /// Reads the VMs of the journal.

@@ -71,8 +71,7 @@ fn vms(all: &[Arc<FollowedVm>], of_other_hosts: &[&JournalVm], to: &mut Expositi
         attached.sample(&[("vm", vm.name.as_str())], u8::from(is_attached));
     }
     for vm in of_other_hosts {
-        let (host, name) = QualifiedName::divide(&vm.vm);
-        attached.sample(&[("host", host.unwrap_or_default()), ("vm", name)], u8::from(vm.attached));
+        attached.sample(&foreign::labels(&vm.vm), u8::from(vm.attached));
     }
     let mut taken = to.family("qmp_vm_taken", Type::Gauge, "Whether the VM's monitor accepts connections and does not greet: another client holds it, QEMU hangs, or it is no monitor.");
     for vm in all {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use super::foreign;
 use crate::state::ApiState;
 
 /// How long the request of an operator waits for the commit of its record, which a full disk delays until it has room.
@@ -26,9 +27,7 @@ pub(super) async fn is_known(api: &ApiState, name: &str) -> Result<bool, ApiErro
     if api.vms.get(name).is_some() {
         return Ok(true);
     }
-    let reader = api.reader.clone();
-    let vms = api.read(move || reader.vms()).await.map_err(|error| ApiError::journal(&error))?;
-    Ok(vms.iter().any(|vm| *vm.vm == *name))
+    Ok(foreign::in_journal(api).await?.iter().any(|vm| *vm.vm == *name))
 }
 
 /// The body of a finding that an operator wrote.

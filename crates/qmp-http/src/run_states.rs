@@ -15,6 +15,7 @@ use qmp_journal::JournalVm;
 use qmp_wire::{QualifiedName, UnixMicros};
 
 use super::exposition::{Exposition, Family, Type};
+use super::foreign;
 use crate::state::ApiState;
 
 /// The states of all QEMU releases. Source: `qapi/run-state.json`, `RunState`.
@@ -75,9 +76,7 @@ pub(super) fn metrics(
     let names = of_other_hosts.iter().map(|vm| &*vm.vm);
     let known = api.vm_states.run_states(names, |run_state| run_state.map(listed));
     for (vm, known) in of_other_hosts.iter().zip(known) {
-        let (host, name) = QualifiedName::divide(&vm.vm);
-        let labels = [("host", host.unwrap_or_default()), ("vm", name)];
-        samples(&mut family, &labels, present(known, vm.attached));
+        samples(&mut family, &foreign::labels(&vm.vm), present(known, vm.attached));
     }
 }
 

@@ -13,7 +13,7 @@ use super::host_names::{SharedHosts, without_suffix};
 use super::intake::{Intake, RepeatRequest};
 use super::status::SharedStatus;
 
-/// The pause after a first failure, and the longest.
+/// The pause after a first failure.
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// The longest pause between two attempts to read.
