@@ -42,7 +42,7 @@ pub use server::{ServerAddress, ServerAddressError, ServerConfig};
 pub use stream_config::{ConfigDifference, StreamRequest, covers};
 pub use stream_reader::{StreamMessage, StreamReader};
 pub use subject::{
-    CONFIRMATION_SUBJECTS, RECORD_SUBJECTS, Subject, SubjectError, SubjectNames, SubjectTokens,
-    confirmation_stream, confirmation_subject, filter_subject,
+    RECORD_SUBJECTS, Subject, SubjectError, SubjectNames, SubjectTokens, confirmation_stream,
+    confirmation_subject, confirmation_subjects, filter_subject,
 };
 pub use token::{TOKEN_MAX_BYTES, Token, TokenError};

@@ -224,7 +224,7 @@ impl PublishDriver {
             }
             return Ok(());
         }
-        let mut session = Session::open(server, host).await?;
+        let mut session = Session::open(server, &stream.name, host).await?;
         let seen = session.check_stream(stream, host).await?;
         let confirmation = session.last_confirmation(&stream.name, host).await;
         self.publisher.observe_stream(seen);

@@ -80,12 +80,12 @@ struct AcknowledgementReply {
 
 impl Session {
     /// Connects, and subscribes.
-    pub(crate) async fn open(server: &ServerConfig, host: &str) -> Result<Self, FleetError> {
+    pub(crate) async fn open(server: &ServerConfig, stream: &str, host: &str) -> Result<Self, FleetError> {
         let (client, events) = server.connect().await?;
         let inbox = format!("{}.", client.new_inbox());
         let lost = |_| FleetError::Lost;
         let acknowledgements = client.subscribe(format!("{inbox}*")).await.map_err(lost)?;
-        let confirmations = client.subscribe(confirmation_subject(host)).await.map_err(lost)?;
+        let confirmations = client.subscribe(confirmation_subject(stream, host)).await.map_err(lost)?;
         Ok(Self { client, events, inbox, acknowledgements, confirmations, problems: Vec::new() })
     }
 
@@ -141,8 +141,8 @@ impl Session {
     /// Reads the last confirmation for `host`.
     pub(crate) async fn last_confirmation(&mut self, stream: &str, host: &str) -> Option<Confirmation> {
         let context = jetstream::new(self.client.clone());
-        let stream = context.get_stream_no_info(confirmation_stream(stream)).await.ok()?;
-        match stream.get_last_raw_message_by_subject(&confirmation_subject(host)).await {
+        let confirmations = context.get_stream_no_info(confirmation_stream(stream)).await.ok()?;
+        match confirmations.get_last_raw_message_by_subject(&confirmation_subject(stream, host)).await {
             Ok(message) => Confirmation::from_json(&message.payload),
             Err(error) => {
                 let is_absent = match error.kind() {

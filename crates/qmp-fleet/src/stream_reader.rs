@@ -17,7 +17,7 @@ use super::confirmation::Confirmation;
 use super::error::FleetError;
 use super::message::{MessageError, ReceivedMessage};
 use super::server::{ConnectionEvents, ServerConfig};
-use super::subject::{CONFIRMATION_SUBJECTS, confirmation_stream, confirmation_subject};
+use super::subject::{confirmation_stream, confirmation_subject, confirmation_subjects};
 
 /// The interval in which the server reports that a consumer without messages is there. Two missing ones end the consumer.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
@@ -143,8 +143,8 @@ impl StreamReader {
     ///
     /// Any [`FleetError`].
     pub async fn confirm(&mut self, host: &str, confirmation: &Confirmation) -> Result<(), FleetError> {
+        let subject = confirmation_subject(&self.stream, host);
         let connection = self.connected().await?;
-        let subject = confirmation_subject(host);
         let published = connection.context.publish(subject, confirmation.to_json().into()).await;
         let acknowledged = match published {
             Ok(acknowledgement) => acknowledgement.await.map(drop),
@@ -159,11 +159,11 @@ impl StreamReader {
     ///
     /// Any [`FleetError`].
     pub async fn create_confirmation_stream(&mut self, replicas: usize) -> Result<(), FleetError> {
-        let name = confirmation_stream(&self.stream);
+        let (name, subjects) = (confirmation_stream(&self.stream), confirmation_subjects(&self.stream));
         let connection = self.connected().await?;
         let config = jetstream::stream::Config {
             name,
-            subjects: vec![CONFIRMATION_SUBJECTS.into()],
+            subjects: vec![subjects],
             max_messages_per_subject: 1,
             num_replicas: replicas,
             ..jetstream::stream::Config::default()

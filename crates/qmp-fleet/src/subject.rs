@@ -1,4 +1,4 @@
-//! Subjects: `qmp.v1.HOST.VM.KIND.EVENT` of a record, `qmp.v1._confirmed.HOST` of a confirmation.
+//! Subjects: `qmp.v1.HOST.VM.KIND.EVENT` of a record, `qmp.v1._confirmed.STREAM.HOST` of a confirmation.
 //!
 //! `EVENT` is the name of the event or the kind of the finding, and `_` for records without one. A name of a host begins
 //! with a letter or digit, so none is `_confirmed`; and the two kinds have different numbers of tokens, so that a stream
@@ -13,9 +13,6 @@ const PREFIX: &str = "qmp.v1";
 
 /// The subjects of all records.
 pub const RECORD_SUBJECTS: &str = "qmp.v1.*.*.*.*";
-
-/// The subjects of all confirmations.
-pub const CONFIRMATION_SUBJECTS: &str = "qmp.v1._confirmed.*";
 
 /// The headers with the whole names of tokens that were cut.
 pub(crate) const NAME_HEADERS: [&str; 4] = ["Qmp-Host", "Qmp-Vm", "Qmp-Kind", "Qmp-Event"];
@@ -113,10 +110,17 @@ impl SubjectTokens {
     }
 }
 
-/// The subject of the confirmations for a host.
+/// The subject of the confirmations for a host that publishes to `stream`. A host may publish other records to another stream,
+/// and what is committed of one says nothing of the other.
 #[must_use]
-pub fn confirmation_subject(host: &str) -> String {
-    format!("{PREFIX}._confirmed.{}", token::encode(host).0)
+pub fn confirmation_subject(stream: &str, host: &str) -> String {
+    format!("{PREFIX}._confirmed.{}.{}", token::encode(stream).0, token::encode(host).0)
+}
+
+/// The subjects of the confirmations for all hosts that publish to `stream`.
+#[must_use]
+pub fn confirmation_subjects(stream: &str) -> String {
+    format!("{PREFIX}._confirmed.{}.*", token::encode(stream).0)
 }
 
 /// The name of the stream that keeps the last confirmation for each host that publishes to `stream`.
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn other_subject_is_refused() {
         for subject in
-            ["", "qmp.v1", "qmp.v1.a.b.c", "qmp.v1.a.b.c.d.e", "qmp.v2.a.b.c.d", "qmp.v1._confirmed.a"]
+            ["", "qmp.v1", "qmp.v1.a.b.c", "qmp.v1.a.b.c.d.e", "qmp.v2.a.b.c.d", "qmp.v1._confirmed.s.a"]
         {
             assert_eq!(SubjectTokens::decode(subject), Err(SubjectError::Form(subject.into())), "{subject}");
         }
@@ -178,7 +182,8 @@ mod tests {
     fn filter_names_some_tokens() {
         assert_eq!(filter_subject(None, None, None, None), RECORD_SUBJECTS);
         assert_eq!(filter_subject(Some("a.b"), None, Some("event"), None), "qmp.v1.a%2Eb.*.event.*");
-        assert_eq!(confirmation_subject("a.b"), "qmp.v1._confirmed.a%2Eb");
+        assert_eq!(confirmation_subject("site-a", "a.b"), "qmp.v1._confirmed.site-a.a%2Eb");
+        assert_eq!(confirmation_subjects("a$"), "qmp.v1._confirmed.a%24.*");
     }
 
     proptest! {

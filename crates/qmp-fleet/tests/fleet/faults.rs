@@ -61,10 +61,10 @@ async fn missing_permission_is_named() {
         { user: admin, password: admin }\n\
         { user: host, password: host, permissions: {\n\
             publish: [\"$JS.API.STREAM.INFO.qmp\", \"$JS.API.STREAM.MSG.GET.qmp-confirmed\"]\n\
-            subscribe: [\"_INBOX.>\", \"qmp.v1._confirmed.node1\"] } }\n\
+            subscribe: [\"_INBOX.>\", \"qmp.v1._confirmed.qmp.node1\"] } }\n\
         { user: publisher, password: publisher, permissions: {\n\
             publish: [\"qmp.v1.node1.>\", \"$JS.API.STREAM.INFO.qmp\", \"$JS.API.STREAM.MSG.GET.qmp-confirmed\"]\n\
-            subscribe: [\"_INBOX.>\", \"qmp.v1._confirmed.node1\"] } }\n\
+            subscribe: [\"_INBOX.>\", \"qmp.v1._confirmed.qmp.node1\"] } }\n\
     ] }";
     with_each_server(users, async |server, _| {
         let user = |name: &str| {
