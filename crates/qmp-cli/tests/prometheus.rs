@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use qmp_testing::wait_for;
+use qmp_testing::{NatsServer, wait_for};
 use serde_json::Value;
 use support::{Process, directory, lines};
 
@@ -123,18 +123,25 @@ fn panels_are_described_and_link_to_the_page_with_the_same_times() {
     }
 }
 
-/// A hub with emulated machines, a rule and relays, so that every metric has samples.
+/// A hub with emulated machines, a rule, relays and a stream of other hosts, so that every metric has samples.
 struct Demonstration {
     address: String,
     _hub: Process,
+    _nats: NatsServer,
 }
 
 impl Demonstration {
     fn start(home: &Path) -> Self {
         let config = home.join("hub.toml");
         let log = home.join("log.jsonl");
-        std::fs::write(&config, format!("[[rule]]\nname = 'log'\nfile = '{}'\n", log.display()))
-            .expect("writes");
+        let program = NatsServer::programs().first().expect("Debian's nats-server");
+        let nats = NatsServer::start(program, &home.join("nats"), "");
+        let text = format!(
+            "[[rule]]\nname = 'log'\nfile = '{}'\n\n[[from]]\nnats = '{}'\n",
+            log.display(),
+            nats.url()
+        );
+        std::fs::write(&config, text).expect("writes");
         let (config, relays) = (config.display().to_string(), home.join("relays").display().to_string());
         let arguments =
             ["serve", "--demo=9", "--demo-history", "1h", "--config", &config, "--relay", &relays];
@@ -144,7 +151,7 @@ impl Demonstration {
         wait_for("an event of a machine", || {
             get(&address, "/metrics").contains("\nqmp_events_total{").then_some(())
         });
-        Self { address, _hub: hub }
+        Self { address, _hub: hub, _nats: nats }
     }
 }
 
