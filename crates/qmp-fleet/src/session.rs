@@ -25,12 +25,15 @@ const VERSION_MIN: (u32, u32) = (2, 9);
 pub(crate) struct Session {
     client: Client,
     events: watch::Receiver<ConnectionEvents>,
+    stream: Box<str>,
     /// The prefix of the reply subjects; the offset of the record follows.
     inbox: String,
     acknowledgements: Subscriber,
     confirmations: Subscriber,
     /// Options of the stream, or of the server, that are not as configured.
     pub(crate) problems: Vec<Box<str>>,
+    /// Another stream that acknowledged a message.
+    other_stream: Option<Box<str>>,
 }
 
 /// The reply of the server to one message.
@@ -73,6 +76,10 @@ struct StreamState {
 #[derive(Deserialize)]
 struct AcknowledgementReply {
     #[serde(default)]
+    stream: Box<str>,
+    #[serde(default)]
+    domain: Option<Box<str>>,
+    #[serde(default)]
     seq: u64,
     #[serde(default)]
     error: Option<ServerError>,
@@ -86,7 +93,16 @@ impl Session {
         let lost = |_| FleetError::Lost;
         let acknowledgements = client.subscribe(format!("{inbox}*")).await.map_err(lost)?;
         let confirmations = client.subscribe(confirmation_subject(stream, host)).await.map_err(lost)?;
-        Ok(Self { client, events, inbox, acknowledgements, confirmations, problems: Vec::new() })
+        Ok(Self {
+            client,
+            events,
+            stream: stream.into(),
+            inbox,
+            acknowledgements,
+            confirmations,
+            problems: Vec::new(),
+            other_stream: None,
+        })
     }
 
     /// The version of the server.
@@ -133,6 +149,7 @@ impl Session {
             .into_iter()
             .map(|difference| format!("stream {name}: {difference}: change the rule, or the stream").into())
             .chain(old_version(&self.version()))
+            .chain(self.other_stream.as_deref().map(|other| other_stream(other, name)))
             .collect();
         let StreamState { first_seq, last_seq } = reply.state;
         Ok(StreamMark { created: reply.created, first: first_seq, last: last_seq })
@@ -184,7 +201,7 @@ impl Session {
     /// An acknowledgement that has arrived already.
     pub(crate) fn arrived(&mut self) -> Option<Acknowledgement> {
         let message = self.acknowledgements.next().now_or_never()??;
-        acknowledgement(&self.inbox, &message)
+        self.acknowledgement(&message)
     }
 
     /// Waits for the next event.
@@ -193,7 +210,7 @@ impl Session {
             tokio::select! {
                 biased;
                 message = self.acknowledgements.next() => match message {
-                    Some(message) => if let Some(acknowledgement) = acknowledgement(&self.inbox, &message) {
+                    Some(message) => if let Some(acknowledgement) = self.acknowledgement(&message) {
                         return SessionEvent::Acknowledgement(acknowledgement);
                     },
                     None => return SessionEvent::Failed(FleetError::Lost),
@@ -227,6 +244,20 @@ impl Session {
         violation.map(|violation| FleetError::Denied { violation })
     }
 
+    /// Reads the acknowledgement of a message; `None` if it is one of another stream, which says nothing of this one.
+    fn acknowledgement(&mut self, message: &async_nats::Message) -> Option<Acknowledgement> {
+        let offset = Offset(message.subject.as_str().strip_prefix(&self.inbox)?.parse().ok()?);
+        let outcome = match reply(message) {
+            Ok(reply) if reply.stream != self.stream => {
+                let domain = reply.domain.map(|domain| format!(" of the domain {domain}"));
+                self.other_stream = Some(format!("{}{}", reply.stream, domain.unwrap_or_default()).into());
+                return None;
+            }
+            reply => reply.map(|reply| reply.seq),
+        };
+        Some(Acknowledgement { offset, outcome })
+    }
+
     async fn call(&self, subject: &str, body: &[u8], doing: &str) -> Result<ApiReply, FleetError> {
         let doing = || doing.to_owned().into_boxed_str();
         let request = self.client.request(format!("$JS.API.{subject}"), body.to_vec().into()).await;
@@ -243,22 +274,28 @@ impl Session {
     }
 }
 
-/// Reads the reply to a message; `None` if it is not one.
-fn acknowledgement(inbox: &str, message: &async_nats::Message) -> Option<Acknowledgement> {
-    let offset = Offset(message.subject.as_str().strip_prefix(inbox)?.parse().ok()?);
-    let doing = || "publish".into();
-    let outcome = if message.status == Some(StatusCode::NO_RESPONDERS) {
-        Err(FleetError::NoStream { subject: super::subject::RECORD_SUBJECTS.into() })
-    } else {
-        match serde_json::from_slice(&message.payload) {
-            Ok(AcknowledgementReply { error: Some(error), .. }) => {
-                Err(FleetError::Server { doing: doing(), error })
-            }
-            Ok(AcknowledgementReply { seq, error: None }) => Ok(seq),
-            Err(error) => Err(FleetError::Reply { doing: doing(), cause: error.to_string().into() }),
+/// Reads the reply to a message.
+fn reply(message: &async_nats::Message) -> Result<AcknowledgementReply, FleetError> {
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(FleetError::NoStream { subject: super::subject::RECORD_SUBJECTS.into() });
+    }
+    let read = serde_json::from_slice(&message.payload);
+    match read.map_err(|error| FleetError::Reply { doing: "publish".into(), cause: error.to_string().into() })? {
+        AcknowledgementReply { error: Some(error), .. } => {
+            Err(FleetError::Server { doing: "publish".into(), error })
         }
-    };
-    Some(Acknowledgement { offset, outcome })
+        reply => Ok(reply),
+    }
+}
+
+/// A sentence about another stream that takes the messages of this host, as over a leaf node between two sites.
+fn other_stream(other: &str, stream: &str) -> Box<str> {
+    format!(
+        "the stream {other} takes the records for the stream {stream}, too: give it other subjects, or deny \
+         {} at the leaf node between their servers",
+        super::subject::RECORD_SUBJECTS
+    )
+    .into()
 }
 
 /// A sentence about a server of an early release.
