@@ -280,7 +280,9 @@ fn reply(message: &async_nats::Message) -> Result<AcknowledgementReply, FleetErr
         return Err(FleetError::NoStream { subject: super::subject::RECORD_SUBJECTS.into() });
     }
     let read = serde_json::from_slice(&message.payload);
-    match read.map_err(|error| FleetError::Reply { doing: "publish".into(), cause: error.to_string().into() })? {
+    match read
+        .map_err(|error| FleetError::Reply { doing: "publish".into(), cause: error.to_string().into() })?
+    {
         AcknowledgementReply { error: Some(error), .. } => {
             Err(FleetError::Server { doing: "publish".into(), error })
         }
