@@ -4,4 +4,5 @@
 mod chain;
 mod faults;
 mod losses;
+mod manual;
 mod records;
