@@ -38,13 +38,11 @@ mod hub;
 mod scenario;
 mod vm;
 mod linux;
-mod libvirt;
 
 pub use boot::Boot;
 pub use capture_description::{CaptureDescription, captures};
 pub use host::tells_how_processes_end;
 pub use hub::events_in_the_journal;
-pub use libvirt::{DomainXml, Libvirt, NOBODY};
 pub use linux::{GuestFiles, Linux};
 pub use monitor::MonitorLine;
 pub use program::{is_missing, program};

@@ -6,6 +6,8 @@
 //!
 //! [`LibvirtDaemon`] and [`LibvirtSocket`] are a libvirt daemon of the same kind.
 //!
+//! [`Libvirt`] is a real libvirtd of an ordinary user, with a domain of [`DomainXml`].
+//!
 //! [`NatsServer`] is a real nats-server, which a test kills and restarts.
 //!
 //! The functions panic where a test would: if a peer closes too early, or a condition does not hold in time.
@@ -15,9 +17,11 @@ mod peer;
 mod monitor;
 mod monitor_thread;
 mod libvirt;
+mod libvirtd;
 mod nats;
 
 pub use libvirt::{LibvirtDaemon, LibvirtDomain, LibvirtSocket, QEMU, REMOTE, libvirt_frame};
+pub use libvirtd::{DomainXml, Libvirt, NOBODY};
 pub use monitor::{Monitor, Session};
 pub use monitor_thread::{MonitorThread, respond};
 pub use nats::NatsServer;

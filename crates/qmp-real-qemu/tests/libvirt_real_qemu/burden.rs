@@ -3,8 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use qmp_real_qemu::{DomainXml, Libvirt};
-use qmp_testing::{poll_until, wait_for};
+use qmp_testing::{DomainXml, Libvirt, poll_until, wait_for};
 use qmp_wire::{Body, DetachReason};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use qmp_libvirt::{EndReason, Follow, FollowItem};
-use qmp_real_qemu::Libvirt;
-use qmp_testing::PATIENCE;
+use qmp_testing::{Libvirt, PATIENCE};
 
 /// The pause between two looks at the clock.
 const TICK: Duration = Duration::from_millis(10);

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use qmp_real_qemu::NOBODY;
+use qmp_testing::NOBODY;
 
 use crate::follower::Follower;
 

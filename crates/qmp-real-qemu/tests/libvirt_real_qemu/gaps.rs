@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use qmp_real_qemu::{DomainXml, Libvirt};
-use qmp_testing::poll_until;
+use qmp_testing::{DomainXml, Libvirt, poll_until};
 use qmp_wire::{Body, DetachReason, Record, UnixMicros};
 use rustix::process::{Signal, kill_process};
 use serde_json::json;

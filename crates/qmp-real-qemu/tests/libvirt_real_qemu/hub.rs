@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use qmp_real_qemu::{DomainXml, Libvirt};
+use qmp_testing::{DomainXml, Libvirt};
 use qmp_wire::{Body, DetachReason};
 use serde_json::json;
 

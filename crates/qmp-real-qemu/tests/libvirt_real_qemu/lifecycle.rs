@@ -1,6 +1,6 @@
 //! Starts and ends of a domain, as the items of a follower.
 
-use qmp_real_qemu::{DomainXml, Libvirt};
+use qmp_testing::{DomainXml, Libvirt};
 use rustix::process::{Signal, kill_process};
 
 use crate::follower::Follower;

@@ -1,6 +1,6 @@
 //! A domain that migrates from one libvirtd to another, and a hub that follows both.
 
-use qmp_real_qemu::{DomainXml, Libvirt};
+use qmp_testing::{DomainXml, Libvirt};
 use qmp_wire::Record;
 
 use crate::watched_hub::{WatchedHub, is_detached, why, words};

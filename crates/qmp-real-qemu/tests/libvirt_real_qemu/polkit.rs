@@ -6,8 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use qmp_real_qemu::{DomainXml, NOBODY};
-use qmp_testing::wait_for;
+use qmp_testing::{DomainXml, NOBODY, wait_for};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::follower_process::{follower_process, said};

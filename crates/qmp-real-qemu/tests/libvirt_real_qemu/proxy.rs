@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
-use qmp_real_qemu::Libvirt;
+use qmp_testing::Libvirt;
 
 /// The monitor behind the proxy.
 pub(crate) struct Proxy {

@@ -6,8 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use qmp_real_qemu::Libvirt;
-use qmp_testing::wait_for;
+use qmp_testing::{Libvirt, wait_for};
 use serde_json::{Value, json};
 
 use crate::watched_hub::PlainEvent;

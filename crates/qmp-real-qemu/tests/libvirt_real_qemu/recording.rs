@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use qmp_real_qemu::{DomainXml, Libvirt};
+use qmp_testing::{DomainXml, Libvirt};
 
 use crate::follower::Follower;
 

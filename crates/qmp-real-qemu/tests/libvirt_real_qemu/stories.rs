@@ -1,7 +1,6 @@
 //! Every start and end of a domain that can be caused here: the records, and why.
 
-use qmp_real_qemu::{DomainXml, Libvirt};
-use qmp_testing::poll_until;
+use qmp_testing::{DomainXml, Libvirt, poll_until};
 use qmp_wire::{Body, Record};
 use rustix::process::{Signal, kill_process};
 

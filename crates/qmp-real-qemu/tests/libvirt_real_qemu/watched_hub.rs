@@ -3,8 +3,7 @@
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::discovery::{DiscoveryRule, Source};
 use qmp_journal::{Cursor, Query};
-use qmp_real_qemu::Libvirt;
-use qmp_testing::PATIENCE;
+use qmp_testing::{Libvirt, PATIENCE};
 use qmp_wire::{Body, Offset, Record};
 use serde_json::Value;
 

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 /// The UUID of the domain `vm1`.
-pub(crate) const UUID: &str = "5f93793e-c80e-4eec-a36b-a2e6d218bdbc";
+const UUID: &str = "5f93793e-c80e-4eec-a36b-a2e6d218bdbc";
+
+/// The program of its QEMU.
+pub(super) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// A domain as a test wants it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,7 +40,7 @@ impl DomainXml {
              <name>vm1</name><uuid>{UUID}</uuid><memory unit='MiB'>32</memory><vcpu>1</vcpu>\
              <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>\
              <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>\
-             <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>{}</devices>{}</domain>",
+             <devices><emulator>{QEMU}</emulator>{}</devices>{}</domain>",
             self.devices,
             if self.has_raw_monitor { raw } else { "" }
         );

@@ -1,4 +1,4 @@
-//! A libvirtd of an ordinary user, with all its files in one directory, and a domain `vm1`.
+//! A real libvirtd of an ordinary user, with all its files in one directory, and a domain `vm1`.
 
 mod domain_xml;
 
@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use qmp_testing::wait_for;
 use rustix::fs::{Gid, Uid, chown};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
-use crate::program::is_missing;
+use crate::wait::wait_for;
 pub use domain_xml::DomainXml;
 
 /// The path in Debian, which may be missing from a user's PATH.
@@ -83,6 +82,17 @@ impl Libvirt {
         fs::write(path, content).expect("writes");
         let top = name.split('/').next().expect("a name");
         change_owner(&self.path(top));
+    }
+
+    /// Copies a file to this libvirt, whose user may not be allowed to read it where it is.
+    ///
+    /// # Panics
+    ///
+    /// If the file cannot be copied.
+    pub fn copy(&self, from: &Path, name: &str) {
+        let path = self.path(name);
+        fs::copy(from, &path).expect("copies");
+        change_owner(&path);
     }
 
     /// Writes the description of the domain `vm1` to `vm1.xml`, and defines it.
@@ -248,15 +258,13 @@ fn change_owner(path: &Path) {
 }
 
 fn libvirt_is_missing() -> bool {
-    if is_missing() {
-        return true;
-    }
     let found = |program| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
-    let found = found(LIBVIRTD) && found("virsh");
-    let packages = "libvirt-daemon, libvirt-daemon-driver-qemu and libvirt-clients";
-    assert!(found || std::env::var_os("CI").is_none(), "libvirtd or virsh is missing; install {packages}");
+    let found = found(domain_xml::QEMU) && found(LIBVIRTD) && found("virsh");
+    let packages = "qemu-system-x86, libvirt-daemon, libvirt-daemon-driver-qemu and libvirt-clients";
+    let missing = format!("QEMU, libvirtd or virsh is missing; install {packages}");
+    assert!(found || std::env::var_os("CI").is_none(), "{missing}");
     if !found {
-        eprintln!("skipped: libvirtd or virsh is missing; install {packages}");
+        eprintln!("skipped: {missing}");
     }
     !found
 }
