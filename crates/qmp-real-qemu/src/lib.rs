@@ -43,7 +43,7 @@ pub use boot::Boot;
 pub use capture_description::{CaptureDescription, captures};
 pub use host::tells_how_processes_end;
 pub use hub::events_in_the_journal;
-pub use linux::{GuestFiles, Linux};
+pub use linux::{GuestFiles, KERNEL_COMMAND_LINE, Linux};
 pub use monitor::MonitorLine;
 pub use program::{is_missing, program};
 pub use scenario::Scenario;

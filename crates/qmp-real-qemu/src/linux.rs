@@ -24,7 +24,7 @@ use crate::vm::Vm;
 const MEMORY: &str = "384,slots=4,maxmem=3G";
 
 /// The parameters with which the kernel starts in two seconds of emulation: no measurement, test or mitigation that it can do without.
-const KERNEL_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off nopti cryptomgr.notests \
+pub const KERNEL_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off nopti cryptomgr.notests \
     random.trust_cpu=on tsc=reliable no_timer_check";
 
 /// Where the guest takes its lines from, in the directory of its scenario.

@@ -18,8 +18,13 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// Waits until the guest has started.
-    pub(crate) fn meet(socket: &Path, console: PathBuf) -> Self {
+    /// Waits until the guest has started that takes its lines from this socket.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[must_use]
+    pub fn meet(socket: &Path, console: PathBuf) -> Self {
         let stream = wait_for("the guest's serial port", || UnixStream::connect(socket).ok());
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a time limit");
         let mut linux = Self { stream: BufReader::new(stream), console, lines: 0 };
