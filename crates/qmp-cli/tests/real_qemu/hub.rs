@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::mpsc::{Receiver, channel},
 };
@@ -61,6 +61,11 @@ impl HubHome {
         self.json(&["log", "--json"]).iter().map(title).collect()
     }
 
+    /// As [`titles`](Self::titles); none without a journal.
+    pub(crate) fn titles_if_any(&self) -> Vec<String> {
+        if self.journal.exists() { self.titles() } else { Vec::new() }
+    }
+
     /// The title of the last record.
     pub(crate) fn last_title(&self) -> Option<String> {
         self.json(&["log", "--json", "-n", "1"]).first().map(title)
@@ -77,6 +82,12 @@ impl HubHome {
             self.wait_until_attached(name);
         }
         hub
+    }
+
+    /// Starts `qmp serve` with the VMs of a file.
+    pub(crate) fn serve_configured(&self, file: &Path) -> Hub {
+        let mut command = self.qmp(&["serve", "--config", file.to_str().expect("UTF-8")]);
+        Hub { child: command.stderr(Stdio::null()).spawn().expect("qmp serve starts") }
     }
 
     /// As [`serve`](Self::serve), with one VM, and with the hub's standard error.

@@ -6,6 +6,7 @@ mod bad_input;
 mod catalogue;
 mod first_path;
 mod hub;
+mod libvirt;
 mod qemu;
 mod two_monitors;
 mod wait;
