@@ -74,6 +74,23 @@ impl FollowSocket {
     ///
     /// Any [`ConnectError`].
     pub async fn connect(source: &Source, user_directory: &Path) -> Result<Self, ConnectError> {
+        Self::connect_as(Follow::new, source, user_directory).await
+    }
+
+    /// As [`connect`](Self::connect), for commands only: the daemon sends no events.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ConnectError`].
+    pub async fn connect_for_commands(source: &Source, user_directory: &Path) -> Result<Self, ConnectError> {
+        Self::connect_as(Follow::for_commands, source, user_directory).await
+    }
+
+    async fn connect_as(
+        make: fn(&str, Instant) -> Follow,
+        source: &Source,
+        user_directory: &Path,
+    ) -> Result<Self, ConnectError> {
         let sockets = source.sockets(user_directory);
         let mut uris = source.uris().to_vec();
         loop {
@@ -81,7 +98,7 @@ impl FollowSocket {
             // The daemon of a user logs an error about the other URI.
             uris.sort_by_key(|uri| is_of_user(&socket) != uri.ends_with("/session"));
             let uri = uris.remove(0);
-            match Self::open(stream, socket, uri).await {
+            match Self::open(stream, socket, make(uri, Instant::now())).await {
                 Err(SessionError::Refused { step: Step::Open, error })
                     if error.code == INTERNAL_ERROR && !uris.is_empty() => {}
                 opened => return Ok(opened?),
@@ -127,6 +144,11 @@ impl FollowSocket {
         self.follow.execute(uuid, command, Instant::now())
     }
 
+    /// As [`Follow::execute_on`].
+    pub fn execute_on(&mut self, domain: Domain, command: &str) -> CallId {
+        self.follow.execute_on(domain, command, Instant::now())
+    }
+
     /// As [`Follow::query_state`].
     pub fn query_state(&mut self, uuid: Uuid) -> Option<CallId> {
         self.follow.query_state(uuid, Instant::now())
@@ -149,8 +171,7 @@ impl FollowSocket {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, end).await;
     }
 
-    async fn open(stream: UnixStream, socket: PathBuf, uri: &str) -> Result<Self, SessionError> {
-        let follow = Follow::new(uri, Instant::now());
+    async fn open(stream: UnixStream, socket: PathBuf, follow: Follow) -> Result<Self, SessionError> {
         let buffer = vec![0; READ_MAX_BYTES];
         let mut this = Self { stream, socket, info: DaemonInfo::default(), follow, buffer };
         loop {

@@ -43,8 +43,18 @@ impl Follow {
     /// Creates a follower of the hypervisor `uri` on a connection made at `now`.
     #[must_use]
     pub fn new(uri: &str, now: Instant) -> Self {
+        Self::of(Session::new(uri, now))
+    }
+
+    /// As [`new`](Self::new), for commands only: the daemon sends no events, and no domain is an item.
+    #[must_use]
+    pub fn for_commands(uri: &str, now: Instant) -> Self {
+        Self::of(Session::without_events(uri, now))
+    }
+
+    fn of(session: Session) -> Self {
         Self {
-            session: Session::new(uri, now),
+            session,
             domains: Domains::default(),
             questions: BTreeMap::new(),
             state_queries: BTreeSet::new(),
@@ -112,8 +122,13 @@ impl Follow {
     /// Sends a QMP command to the domain's QEMU; `None` if the domain does not run. libvirt marks the domain as tainted.
     pub fn execute(&mut self, uuid: Uuid, command: &str, now: Instant) -> Option<CallId> {
         let domain = self.domains.domain(uuid)?.clone();
+        Some(self.execute_on(domain, command, now))
+    }
+
+    /// As [`execute`](Self::execute), for a domain that another connection follows.
+    pub fn execute_on(&mut self, domain: Domain, command: &str, now: Instant) -> CallId {
         let call = Call::MonitorCommand { domain, command: command.into() };
-        Some(self.session.connection_mut().call(call, now))
+        self.session.connection_mut().call(call, now)
     }
 
     /// Queries the state of a domain without a change of its epoch; [`FollowItem::State`] follows. `None` if the domain does

@@ -113,6 +113,8 @@ pub(crate) struct Session {
     info: DaemonInfo,
     /// The step in progress and its call; `None` once open.
     opening: Option<(Step, CallId)>,
+    /// The session ends its start without a registration: it is for calls only.
+    without_events: bool,
 }
 
 impl Session {
@@ -121,7 +123,12 @@ impl Session {
         let mut connection = Connection::new(now);
         let call = connection.call(Call::ListAuthentication, now);
         let opening = Some((Step::ListAuthentication, call));
-        Self { connection, uri: uri.into(), info: DaemonInfo::default(), opening }
+        Self { connection, uri: uri.into(), info: DaemonInfo::default(), opening, without_events: false }
+    }
+
+    /// As [`new`](Self::new), for calls only: the daemon sends no events.
+    pub(crate) fn without_events(uri: &str, now: Instant) -> Self {
+        Self { without_events: true, ..Self::new(uri, now) }
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -169,6 +176,10 @@ impl Session {
             (Step::ListAuthentication, Some(Reply::Numbers(kinds))) => authenticate(&kinds)?,
             (Step::ListAuthentication | Step::Authenticate, _) => Step::Open,
             (Step::Open, _) => Step::KeepAlive,
+            (Step::KeepAlive, _) if self.without_events => {
+                self.opening = None;
+                return Ok(Some(SessionOutput::Connected(self.info.clone())));
+            }
             (Step::KeepAlive, _) => Step::Version,
             (Step::Version, reply) => {
                 self.info.version = match reply {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use qmp_libvirt::{ConnectError, FollowItem, FollowSocket, SessionError, Source};
-use qmp_testing::{LibvirtDaemon, LibvirtDomain, LibvirtSocket, REMOTE, wait_for};
+use qmp_libvirt::{ConnectError, Domain, FollowItem, FollowSocket, SessionError, Source, Uuid};
+use qmp_testing::{LibvirtDaemon, LibvirtDomain, LibvirtSocket, QEMU, REMOTE, wait_for};
 
 /// A daemon at a socket, with `vm1` that runs.
 struct Host {
@@ -121,4 +121,18 @@ async fn daemon_of_a_user_is_found_at_any_path() {
     let source = Source::Socket(host.path().join("libvirt/libvirt-sock"));
     let mut follow = FollowSocket::connect(&source, host.path()).await.expect("connects");
     assert_eq!(next(&mut follow).await.as_deref(), Ok("attached vm1"));
+}
+
+#[tokio::test]
+async fn connection_for_commands_gets_replies_and_no_events() {
+    let host = Host::new(|_| {});
+    let source = Source::Session;
+    let mut commands = FollowSocket::connect_for_commands(&source, host.path()).await.expect("connects");
+    let domain = Domain { name: "vm1".into(), uuid: Uuid::from_bytes([7; 16]), id: 1 };
+    let sent = commands.execute_on(domain, r#"{"execute":"stop"}"#);
+    let item = commands.next().await.expect("a reply");
+    let FollowItem::Reply { call, result: Ok(reply) } = item else { panic!("{item:?}") };
+    assert_eq!((call, &*reply), (sent, r#"{"return":{},"id":"libvirt-1"}"#));
+    let calls = host.socket.with(|daemon| daemon.calls().to_vec());
+    assert_eq!(calls, [(REMOTE, 66), (REMOTE, 1), (REMOTE, 60), (QEMU, 1)], "no registration, and no list");
 }

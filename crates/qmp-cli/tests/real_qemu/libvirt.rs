@@ -3,7 +3,7 @@
 use std::fs;
 
 use qmp_testing::{DomainXml, Libvirt, wait_for};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::hub::{Hub, HubHome};
@@ -27,13 +27,15 @@ impl Host {
         let socket = libvirt.socket();
         let rule = format!("[[discover]]\nlibvirt = \"unix:{}\"\ncommands = {commands}\n", socket.display());
         fs::write(&file, rule).expect("writes");
-        let attached = self.home.titles_if_any().iter().filter(|title| *title == "attached").count();
+        let attached = self.count("attached");
         let hub = self.home.serve_configured(&file);
-        wait_for("the hub to attach", || {
-            let titles = self.home.titles_if_any();
-            (titles.iter().filter(|title| *title == "attached").count() > attached).then_some(())
-        });
+        wait_for("the hub to attach", || (self.count("attached") > attached).then_some(()));
         hub
+    }
+
+    /// Number of records with this title.
+    fn count(&self, title: &str) -> usize {
+        self.home.titles_if_any().iter().filter(|one| *one == title).count()
     }
 
     /// Executes a command on the domain: exit code, standard output, and standard error.
@@ -95,6 +97,53 @@ fn commands_pass_through_libvirt_if_the_rule_allows_them() {
     assert_eq!(commands.len(), parts.len(), "{commands:?}");
     for (command, part) in commands.iter().zip(parts) {
         assert!(command.contains(part), "{commands:?}");
+    }
+    hub.stop();
+}
+
+#[test]
+fn domains_whose_qemus_are_stopped_delay_no_command_of_others() {
+    let Some(libvirt) = Libvirt::start(&DomainXml::default()) else { return };
+    let names = ["vm2", "vm3", "vm4", "vm5", "vm6"];
+    for name in names {
+        let uuid = |number: &str| format!("<uuid>5f93793e-0000-4000-8000-00000000000{number}</uuid>");
+        let text = fs::read_to_string(libvirt.path("vm1.xml")).expect("reads");
+        let (before, rest) = text.split_once("<uuid>").expect("a UUID");
+        let (_, after) = rest.split_once("</uuid>").expect("a UUID");
+        let text = format!("{before}{}{after}", uuid(&name[2..])).replace("vm1", name);
+        libvirt.write(&format!("{name}.xml"), &text);
+        libvirt.virsh(&["define", &format!("HOME/{name}.xml")]);
+    }
+    libvirt.virsh(&["start", "vm1"]);
+    names.iter().for_each(|name| drop(libvirt.virsh(&["start", name])));
+    let host = Host::new();
+    let hub = host.serve(&libvirt, true);
+    wait_for("all domains", || (host.count("attached") == 6).then_some(()));
+    let signal = |signal| {
+        for name in names {
+            let pid = fs::read_to_string(libvirt.path(&format!("run/libvirt/qemu/run/{name}.pid")));
+            let pid = pid.expect("QEMU runs").trim().parse().expect("a number");
+            kill_process(Pid::from_raw(pid).expect("a process"), signal).expect("permitted");
+        }
+    };
+    signal(Signal::STOP);
+    let waiting = names.map(|name| host.home.listen(&["exec", name, "query-status", "--json"]));
+    let occupied = || {
+        let is_occupied = |name: &&&str| libvirt.virsh(&["domcontrol", name]).contains("occupied");
+        names.iter().filter(is_occupied).count()
+    };
+    wait_for("a command to a QEMU that is stopped", || (occupied() > 0).then_some(()));
+    // Meanwhile the other commands reach the hub.
+    for _ in 0..20 {
+        let (code, output, error) = host.exec(&["query-status"]);
+        assert_eq!(code, Some(0), "{error}");
+        assert!(output.contains(r#""status":"running""#), "{output}");
+    }
+    assert_eq!(occupied(), 1, "libvirt has one such command");
+    signal(Signal::CONT);
+    for one in waiting {
+        let line = one.next();
+        assert!(line.contains(r#""status":"running""#), "{line}");
     }
     hub.stop();
 }

@@ -240,6 +240,47 @@ async fn command_passes_through_libvirt_if_the_rule_allows_it() {
     host.hub.stop().await.expect("stops");
 }
 
+/// Waits until that many commands have no reply.
+async fn unreplied(libvirt: &LibvirtSocket, count: usize) {
+    let reached = || libvirt.with(|daemon| daemon.unreplied_calls() == count).then_some(());
+    poll_until(&format!("{count} commands"), async || reached()).await;
+}
+
+#[tokio::test]
+async fn domains_that_hang_delay_no_command_and_no_attachment_of_others() {
+    let mut host = Host::start(|_, rule| rule.commands = true).await;
+    let hung = ["hung1", "hung2", "hung3", "hung4", "hung5"];
+    let domain = |(name, number)| vm(name, number, i32::from(number));
+    let libvirt = host.libvirt(hung.into_iter().chain(["web1"]).zip(1..).map(domain).collect());
+    host.journal.take(6).await;
+    libvirt.with(|daemon| daemon.hung = hung.map(str::to_owned).into());
+    let path = host.home.path().to_owned();
+    let query = |name: &'static str| {
+        let path = path.clone();
+        tokio::spawn(async move { execute(&path, name, r#"{"execute": "query-status"}"#).await })
+    };
+    let mut waiting: Vec<_> = hung[..3].iter().map(|name| query(name)).collect();
+    unreplied(&libvirt, 3).await;
+    waiting.extend(hung[3..].iter().map(|name| query(name)));
+    let (status, body) = query("web1").await.expect("no panic");
+    assert_eq!((status, &body["return"]), (200, &json!({})), "{body}");
+    unreplied(&libvirt, 5).await;
+    // A domain that starts meanwhile is attached.
+    libvirt.with(|daemon| {
+        daemon.domains.push(vm("web2", 9, 9));
+        daemon.emit_lifecycle("web2", STARTED, 0);
+    });
+    host.journal.until("web2 1.0 attached").await;
+
+    // The replies arrive when the QEMUs go on.
+    libvirt.with(|daemon| hung.iter().for_each(|name| daemon.revive(name)));
+    for waiting in waiting {
+        let (status, body) = waiting.await.expect("no panic");
+        assert_eq!((status, &body["return"]), (200, &json!({})), "{body}");
+    }
+    host.hub.stop().await.expect("stops");
+}
+
 #[tokio::test]
 async fn domain_is_left_to_its_own_monitor_before_that_is_attached() {
     let mut processes = DiscoveryRule::new(Source::Processes);
@@ -284,8 +325,14 @@ async fn overrun_is_counted_and_ends_with_the_state_of_now() {
         daemon.domain("web1").state = (3, 1);
     });
     let web1 = host.hub.registry().vms().get("web1").expect("a VM");
-    poll_until("all events are read", async || (web1.counts.events_discarded.get() == total).then_some(()))
-        .await;
+    poll_until("all events are read", async || {
+        let read: u64 = web1.counts.events().map(|(_, count)| count).sum();
+        (read == total).then_some(())
+    })
+    .await;
+    // The writer may have taken records out of the queue after it was filled.
+    let discarded = web1.counts.events_discarded.get();
+    assert!(discarded > total / 2, "{discarded}");
 
     stalled.execute_batch("ROLLBACK").expect("ends");
     let closed = loop {
@@ -294,7 +341,7 @@ async fn overrun_is_counted_and_ends_with_the_state_of_now() {
             break record;
         }
     };
-    let detail = format!("the journal had no room; {total} events were thrown away");
+    let detail = format!("the journal had no room; {discarded} events were thrown away");
     assert_eq!(detached(&closed), (&DetachReason::Overrun, &*detail));
     let attached = host.journal.next().await;
     let words = ["began", "state", "reason"].map(|member| snapshot(&attached)["libvirt"][member].clone());

@@ -12,6 +12,8 @@ mod followed_domain;
 mod own_monitors;
 mod command_queue;
 mod replies;
+mod spare_lanes;
+mod requests;
 mod recorded;
 mod pauses;
 mod domain_vms;
@@ -22,7 +24,7 @@ use std::time::Duration;
 use qmp_client::{ExecuteError, ReplySink};
 use qmp_findings::LIBVIRT_DETAIL;
 use qmp_libvirt::{
-    Attachment, Domain, EndReason, FollowItem, FollowSocket, RemoteError, SessionError, Source, Uuid,
+    Attachment, Domain, EndReason, FollowItem, FollowSocket, SessionError, Source, Uuid,
 };
 use qmp_wire::DetachReason;
 use tokio::sync::{mpsc, watch};
@@ -31,16 +33,15 @@ use tokio::time::Instant;
 use super::keeper::RuleKeeper;
 use super::rule::user_directory;
 use super::vm_source::DISCOVERED_MAX;
-use crate::domain_commands::{DOMAIN_COMMANDS_MAX, DomainCommand, DomainRequest};
+use crate::domain_commands::{DOMAIN_COMMANDS_MAX, DomainRequest};
 use crate::domain_recorder::DomainRecorder;
-use command_queue::CommandQueue;
 use domain_vms::DomainVms;
 use followed_domain::{DomainProcess, FollowedDomain, OCCUPIED, OFF, UNREADABLE, certain_until, parts};
 use own_monitors::OwnMonitors;
 use pauses::Pauses;
 use process_text::ProcessReader;
 use recorded::OffDomain;
-use replies::Replies;
+use requests::Requests;
 use snapshot::snapshot;
 
 /// How often the VMs are compared with those that are followed otherwise.
@@ -61,15 +62,6 @@ struct Domains {
     processes: ProcessReader,
 }
 
-/// What other tasks ask of the follower.
-struct Requests {
-    states: mpsc::UnboundedReceiver<DomainRequest>,
-    commands: mpsc::Receiver<DomainCommand>,
-    queue: CommandQueue,
-    replies: Replies,
-    stop: watch::Receiver<bool>,
-}
-
 /// Follows the domains until the end of the hub or of the rule.
 ///
 /// Once `stop` is true, it ends the connection as libvirtd demands; otherwise libvirtd would log an error.
@@ -86,22 +78,20 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Recei
         recorded: VecDeque::new(),
         processes: ProcessReader::default(),
     };
-    let (queue, replies) = (CommandQueue::default(), Replies::default());
-    let mut requests = Requests { states, commands, queue, replies, stop };
+    let mut requests = Requests::new(states, commands, stop);
     own_monitors::wait_for_named(domains.vms.keeper.registry.vms()).await;
     let mut pauses = Pauses::default();
     loop {
         let directory = user_directory();
         let connected = tokio::select! {
-            () = stopped(&mut requests.stop) => return,
+            () = Requests::stopped(&mut requests.stop) => return,
             connected = FollowSocket::connect(&domains.source, &directory) => connected,
         };
         match connected {
             Ok(follow) => {
                 let began = Instant::now();
                 let ended = domains.follow(follow, &mut requests).await;
-                requests.queue.lose();
-                requests.replies.lose();
+                requests.lose();
                 match ended {
                     Some((error, heard_ago)) => domains.lose(&error, heard_ago),
                     None => return,
@@ -117,7 +107,7 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Recei
         tokio::pin!(pause);
         loop {
             tokio::select! {
-                () = stopped(&mut requests.stop) => return,
+                () = Requests::stopped(&mut requests.stop) => return,
                 Some(command) = requests.commands.recv() => command.sink.deliver(Err(ExecuteError::NotAttached)),
                 () = &mut pause => break,
             }
@@ -125,17 +115,12 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Recei
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the hub was dropped.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 impl Domains {
     /// Follows one session. Returns what ended it, and how long before libvirtd was last heard; `None` if that is `stop`.
     async fn follow(
         &mut self,
         mut follow: FollowSocket,
-        Requests { states, commands, queue, replies, stop }: &mut Requests,
+        requests: &mut Requests,
     ) -> Option<(SessionError, Duration)> {
         tracing::info!(
             socket = %follow.socket().display(),
@@ -144,9 +129,11 @@ impl Domains {
         );
         let mut compare = tokio::time::interval(COMPARE_INTERVAL);
         loop {
+            requests.execute(&self.source, &self.by_uuid, &mut follow);
+            let Requests { states, commands, queue, replies, spare, stop } = requests;
             tokio::select! {
                 biased;
-                () = stopped(stop) => {
+                () = Requests::stopped(stop) => {
                     self.by_uuid.values().flat_map(|known| &known.recorder).for_each(|one| one.end_reading());
                     follow.close().await;
                     return None;
@@ -156,9 +143,12 @@ impl Domains {
                     DomainRequest::State { uuid, sink } => replies.query_state(uuid, sink, &mut follow),
                     DomainRequest::Recorded { domain, name } => self.recorded.push_back((domain, name)),
                 },
-                Some(command) = commands.recv() => {
-                    queue.push(command);
-                    replies.execute(queue, &mut follow);
+                Some(command) = commands.recv() => queue.push(command),
+                (uuid, sink, result) = spare.next() => {
+                    queue.replied(uuid);
+                    if let Some(sink) = sink {
+                        self.reply(uuid, sink, result);
+                    }
                 }
                 _ = compare.tick() => {
                     for uuid in self.compare(&follow).await {
@@ -171,9 +161,8 @@ impl Domains {
                     Ok(FollowItem::Reply { call, result }) => {
                         if let Some((uuid, sink)) = replies.take(call) {
                             queue.replied(uuid);
-                            self.reply(uuid, sink, result);
+                            self.reply(uuid, sink, replies::result(result));
                         }
-                        replies.execute(queue, &mut follow);
                     }
                     Ok(FollowItem::State { call, result }) => {
                         if let Some((_, sink)) = replies.take(call) {
@@ -356,8 +345,7 @@ impl Domains {
     }
 
     /// Passes a reply on to its client.
-    fn reply(&self, uuid: Uuid, sink: Box<dyn ReplySink>, reply: Result<Box<str>, RemoteError>) {
-        let result = replies::result(reply);
+    fn reply(&self, uuid: Uuid, sink: Box<dyn ReplySink>, result: Result<Box<str>, ExecuteError>) {
         match self.recorder(uuid) {
             Some(recorder) => recorder.reply(sink, result),
             None => sink.deliver(result),

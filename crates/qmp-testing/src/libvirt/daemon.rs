@@ -1,4 +1,4 @@
-//! The daemon's side of one connection.
+//! The daemon's side of its connections.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,9 @@ pub struct LibvirtDomain {
     pub control: u32,
 }
 
-/// The daemon's side of one connection. It replies to each call at once; a call that it does not know gets error 39.
+/// The daemon's side of its connections. It replies to each call at once; a call that it does not know gets error 39.
+///
+/// Events go to the client that registered last. The methods without a client mean the first one.
 #[derive(Debug, Default)]
 pub struct LibvirtDaemon {
     /// The kinds of authentication: 0 none, 1 SASL, 2 polkit.
@@ -33,14 +35,33 @@ pub struct LibvirtDaemon {
     pub refusals: BTreeMap<(u32, u32), (i32, String)>,
     /// Procedures that get no reply.
     pub unanswered: Vec<(u32, u32)>,
+    /// Domains whose QEMU hangs, by name: their commands get no reply until [`revive`](Self::revive).
+    pub hung: Vec<String>,
     /// The URI that cannot be opened, as the one of another daemon.
     pub refused_uri: Option<String>,
     /// Events that precede the reply to the registration for events of monitors, by name of the domain.
     pub early_events: Vec<(String, String)>,
     calls: Vec<(u32, u32)>,
-    unreplied: Vec<[u32; 6]>,
+    unreplied: Vec<UnrepliedCall>,
+    clients: BTreeMap<u32, ClientBuffers>,
+    /// The client that registered for events.
+    follower: u32,
+}
+
+/// The bytes of one connection.
+#[derive(Debug, Default)]
+struct ClientBuffers {
     input: Vec<u8>,
     output: Vec<u8>,
+}
+
+/// A call without a reply.
+#[derive(Debug)]
+struct UnrepliedCall {
+    client: u32,
+    header: [u32; 6],
+    /// The payload, which begins with a domain in the calls that hang.
+    payload: Vec<u8>,
 }
 
 impl LibvirtDomain {
@@ -71,17 +92,52 @@ impl LibvirtDaemon {
     ///
     /// If the bytes are no frames of calls or of keepalive.
     pub fn handle_input(&mut self, bytes: &[u8]) {
-        self.input.extend(bytes);
-        while let Some(length) = self.input.get(..4).map(word).filter(|length| *length <= self.input.len()) {
-            let frame: Vec<u8> = self.input.drain(..length).collect();
-            let header: [u32; 6] = std::array::from_fn(|place| word32(&frame[4 + 4 * place..]));
-            self.handle_frame(header, &frame[28..]);
-        }
+        self.handle_input_of(0, bytes);
     }
 
     /// Takes the bytes for the client.
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.output)
+        self.take_output_of(0)
+    }
+
+    pub(super) fn handle_input_of(&mut self, client: u32, bytes: &[u8]) {
+        self.client(client).input.extend(bytes);
+        loop {
+            let input = &mut self.client(client).input;
+            let Some(length) = input.get(..4).map(word).filter(|length| *length <= input.len()) else {
+                return;
+            };
+            let frame: Vec<u8> = input.drain(..length).collect();
+            let header: [u32; 6] = std::array::from_fn(|place| word32(&frame[4 + 4 * place..]));
+            self.handle_frame(client, header, &frame[28..]);
+        }
+    }
+
+    pub(super) fn take_output_of(&mut self, client: u32) -> Vec<u8> {
+        std::mem::take(&mut self.client(client).output)
+    }
+
+    /// Whether the client gets the events.
+    pub(super) fn is_follower(&self, client: u32) -> bool {
+        self.follower == client
+    }
+
+    /// The connection of a client ended.
+    pub(super) fn forget(&mut self, client: u32) {
+        self.clients.remove(&client);
+        self.unreplied.retain(|call| call.client != client);
+    }
+
+    /// Lets the QEMU of a domain reply to its commands.
+    pub fn revive(&mut self, name: &str) {
+        self.hung.retain(|hung| hung != name);
+        let (replied, unreplied) = std::mem::take(&mut self.unreplied)
+            .into_iter()
+            .partition(|call| self.addressed(&call.payload).is_ok_and(|domain| domain.name == name));
+        self.unreplied = unreplied;
+        for UnrepliedCall { client, header, payload } in replied {
+            self.handle_call(client, header, &payload);
+        }
     }
 
     /// The calls so far: program and procedure.
@@ -129,39 +185,55 @@ impl LibvirtDaemon {
 
     /// Sends a ping.
     pub fn ping(&mut self) {
-        self.output.extend(libvirt_frame([0x6b65_6570, 1, 1, 2, 0, 0], &[]));
+        self.send(&libvirt_frame([0x6b65_6570, 1, 1, 2, 0, 0], &[]));
     }
 
     /// Sends bytes unchanged.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.output.extend(bytes);
+        let follower = self.follower;
+        self.client(follower).output.extend(bytes);
     }
 
-    /// Forgets the connection, and serves the next one.
+    /// Forgets the connections, and serves the next ones.
     pub fn reset(&mut self) {
-        (self.input, self.output) = (Vec::new(), Vec::new());
+        self.clients.clear();
         self.calls.clear();
         self.unreplied.clear();
     }
 
-    fn send_message(&mut self, program: u32, procedure: u32, callback: u32, payload: &[u8]) {
-        let payload = [&words(&[callback]), payload].concat();
-        self.output.extend(libvirt_frame([program, 1, procedure, 2, 1, 0], &payload));
+    fn client(&mut self, client: u32) -> &mut ClientBuffers {
+        self.clients.entry(client).or_default()
     }
 
-    fn handle_frame(&mut self, header: [u32; 6], payload: &[u8]) {
-        let [program, version, procedure, kind, serial, status] = header;
+    fn send_message(&mut self, program: u32, procedure: u32, callback: u32, payload: &[u8]) {
+        let payload = [&words(&[callback]), payload].concat();
+        self.send(&libvirt_frame([program, 1, procedure, 2, 1, 0], &payload));
+    }
+
+    fn handle_frame(&mut self, client: u32, header: [u32; 6], payload: &[u8]) {
+        let [program, version, procedure, kind, _, status] = header;
         if program == 0x6b65_6570 {
             if procedure == 1 {
-                self.output.extend(libvirt_frame([program, 1, 2, 2, 0, 0], &[]));
+                self.client(client).output.extend(libvirt_frame([program, 1, 2, 2, 0, 0], &[]));
             }
             return;
         }
         assert_eq!((version, kind, status), (1, 0, 0), "a call");
+        if (program, procedure) == (REMOTE, 316) && !self.is_follower(client) {
+            // The calls of the sessions before are of no interest.
+            self.follower = client;
+            self.calls.clear();
+        }
         self.calls.push((program, procedure));
-        if self.unanswered.contains(&(program, procedure)) {
-            self.unreplied.push(header);
-            return;
+        self.handle_call(client, header, payload);
+    }
+
+    fn handle_call(&mut self, client: u32, header: [u32; 6], payload: &[u8]) {
+        let [program, _, procedure, _, serial, _] = header;
+        let is_of_hung = |domain: &LibvirtDomain| self.hung.contains(&domain.name);
+        let hangs = (program, procedure) == (QEMU, 1) && self.addressed(payload).is_ok_and(is_of_hung);
+        if hangs || self.unanswered.contains(&(program, procedure)) {
+            return self.unreplied.push(UnrepliedCall { client, header, payload: payload.to_owned() });
         }
         let refusal = self.refusals.get(&(program, procedure)).cloned();
         let reply = refusal.map_or_else(|| self.reply(program, procedure, payload), Err);
@@ -169,7 +241,8 @@ impl LibvirtDaemon {
             Ok(payload) => (0, payload),
             Err((code, message)) => (1, error(code, &message)),
         };
-        self.output.extend(libvirt_frame([program, 1, procedure, 1, serial, status], &payload));
+        let reply = libvirt_frame([program, 1, procedure, 1, serial, status], &payload);
+        self.client(client).output.extend(reply);
     }
 
     fn reply(&mut self, program: u32, procedure: u32, payload: &[u8]) -> Result<Vec<u8>, (i32, String)> {

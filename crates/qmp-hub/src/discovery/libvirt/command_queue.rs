@@ -1,23 +1,51 @@
 //! The commands of clients that wait for libvirtd, which executes few at a time: a QEMU that hangs never replies.
 //!
-//! Each domain has one command in flight at most, so that a domain that hangs delays no other one.
+//! Each domain has one command in flight at most. A command without a reply for [`OVERDUE_AFTER`] gives its place to another one,
+//! as long as there are at most [`IN_FLIGHT_MAX`] in all. Of the domains whose process is stopped or waits for a disk, one
+//! has a command in flight, so that they take no places from the others.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use qmp_client::ExecuteError;
 use qmp_libvirt::{COMMANDS_MAX, Uuid};
+use tokio::time::Instant;
 
 use crate::domain_commands::{DOMAIN_COMMANDS_MAX, DomainCommand};
 
 /// Most commands of one domain that wait behind the one in flight.
 const WAITING_MAX_OF_DOMAIN: usize = 8;
 
+/// When a command without a reply does not count any more. Most commands take some milliseconds.
+const OVERDUE_AFTER: Duration = Duration::from_secs(1);
+
+/// Most commands without a reply. Each occupies one of libvirtd's 20 workers (`max_workers`), which serve all its clients.
+const IN_FLIGHT_MAX: usize = 8;
+
 /// The commands of the domains of one daemon.
 #[derive(Debug, Default)]
 pub(super) struct CommandQueue {
     waiting: VecDeque<DomainCommand>,
     /// The domains that have a command in flight.
-    in_flight: HashSet<Uuid>,
+    in_flight: HashMap<Uuid, InFlight>,
+}
+
+/// A command that libvirtd has.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    since: Instant,
+    lane: Lane,
+    /// The domain's process could not reply when the command was sent.
+    is_stuck: bool,
+}
+
+/// How a command is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// On the connection that follows the domains, which has room for [`COMMANDS_MAX`].
+    Follower,
+    /// On a connection of its own.
+    Spare,
 }
 
 impl CommandQueue {
@@ -33,19 +61,29 @@ impl CommandQueue {
         }
     }
 
-    /// The next command that may be sent. The caller reports to [`sent`](Self::sent) that it was.
-    pub(super) fn next(&mut self) -> Option<DomainCommand> {
-        if self.in_flight.len() >= COMMANDS_MAX {
+    /// Takes the next command that may be sent, which counts as sent. `is_stuck` says whether the process of a domain is stopped
+    /// or waits for a disk.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        is_stuck: impl Fn(Uuid) -> bool,
+    ) -> Option<(DomainCommand, Lane)> {
+        if self.waiting.is_empty() || !self.has_room(now) {
             return None;
         }
         self.waiting.retain(|waiting| !waiting.sink.is_cancelled());
-        let position = self.waiting.iter().position(|command| !self.in_flight.contains(&command.uuid))?;
-        self.waiting.remove(position)
-    }
-
-    /// A command of the domain was sent.
-    pub(super) fn sent(&mut self, uuid: Uuid) {
-        self.in_flight.insert(uuid);
+        let has_stuck = self.in_flight.values().any(|sent| sent.is_stuck);
+        let may_be_sent = |command: &DomainCommand| {
+            let uuid = command.uuid;
+            !(self.in_flight.contains_key(&uuid) || has_stuck && is_stuck(uuid))
+        };
+        let position = self.waiting.iter().position(may_be_sent)?;
+        let command = self.waiting.remove(position)?;
+        let of_follower = self.in_flight.values().filter(|sent| sent.lane == Lane::Follower).count();
+        let lane = if of_follower < COMMANDS_MAX { Lane::Follower } else { Lane::Spare };
+        let is_stuck = !has_stuck && is_stuck(command.uuid);
+        self.in_flight.insert(command.uuid, InFlight { since: now, lane, is_stuck });
+        Some((command, lane))
     }
 
     /// The command of the domain has its reply.
@@ -57,6 +95,12 @@ impl CommandQueue {
     pub(super) fn lose(&mut self) {
         self.in_flight.clear();
         self.waiting.drain(..).for_each(|command| command.sink.deliver(Err(ExecuteError::NotAttached)));
+    }
+
+    fn has_room(&self, now: Instant) -> bool {
+        let is_recent = |sent: &&InFlight| now.duration_since(sent.since) < OVERDUE_AFTER;
+        let recent = self.in_flight.values().filter(is_recent).count();
+        recent < COMMANDS_MAX && self.in_flight.len() < IN_FLIGHT_MAX
     }
 }
 
@@ -93,12 +137,50 @@ mod tests {
 
     /// The commands that may be sent before any reply.
     fn send(queue: &mut CommandQueue) -> String {
+        send_at(queue, Instant::now(), &[])
+    }
+
+    /// The commands that may be sent at `now`, if these domains are stuck. An asterisk marks those with a connection of their own.
+    fn send_at(queue: &mut CommandQueue, now: Instant, stuck: &[u8]) -> String {
         let mut sent = Vec::new();
-        while let Some(command) = queue.next() {
-            queue.sent(command.uuid);
-            sent.push(command.text);
+        let is_stuck = |uuid| stuck.iter().any(|number| uuid == Uuid::from_bytes([*number; 16]));
+        while let Some((command, lane)) = queue.next(now, is_stuck) {
+            sent.push(command.text + if lane == Lane::Spare { "*" } else { "" });
         }
         sent.join(" ")
+    }
+
+    #[test]
+    fn overdue_command_gives_its_place_to_another_one() {
+        let (mut queue, client) = (CommandQueue::default(), Client::default());
+        let start = Instant::now();
+        for domain in 1..=12 {
+            push(&mut queue, domain, &domain.to_string(), &client);
+        }
+        assert_eq!(send_at(&mut queue, start, &[]), "1 2 3");
+        assert_eq!(send_at(&mut queue, start + OVERDUE_AFTER / 2, &[]), "");
+        assert_eq!(send_at(&mut queue, start + OVERDUE_AFTER, &[]), "4* 5* 6*");
+        queue.replied(Uuid::from_bytes([2; 16]));
+        assert_eq!(send_at(&mut queue, start + OVERDUE_AFTER, &[]), "");
+        assert_eq!(send_at(&mut queue, start + 2 * OVERDUE_AFTER, &[]), "7 8* 9*");
+        assert_eq!(send_at(&mut queue, start + 9 * OVERDUE_AFTER, &[]), "", "{IN_FLIGHT_MAX} are in flight");
+        queue.replied(Uuid::from_bytes([5; 16]));
+        assert_eq!(send_at(&mut queue, start + 9 * OVERDUE_AFTER, &[]), "10*");
+    }
+
+    #[test]
+    fn processes_that_cannot_reply_have_one_place() {
+        let (mut queue, client) = (CommandQueue::default(), Client::default());
+        for domain in 1..=6 {
+            push(&mut queue, domain, &domain.to_string(), &client);
+        }
+        let start = Instant::now();
+        assert_eq!(send_at(&mut queue, start, &[1, 2, 3, 4]), "1 5 6");
+        for domain in [5, 6] {
+            queue.replied(Uuid::from_bytes([domain; 16]));
+        }
+        assert_eq!(send_at(&mut queue, start + 9 * OVERDUE_AFTER, &[1, 2, 3, 4]), "");
+        assert_eq!(send_at(&mut queue, start + 9 * OVERDUE_AFTER, &[1, 2, 4]), "3");
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl DomainProcess {
         self.text.as_ref()
     }
 
+    /// Whether the process is stopped or waits for the kernel, so that it cannot reply to a command.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.text.as_ref().is_some_and(ProcessText::is_stuck)
+    }
+
     /// libvirt says that the run is over: records how the process ended.
     pub(super) fn end(mut self, recorder: Option<&Arc<DomainRecorder>>) {
         if let Some((descriptor, recorder)) = self.descriptor.take().zip(recorder) {

@@ -60,6 +60,12 @@ impl ProcessText {
         Some(Self { pid: stat.pid, name: stat.name, start_ticks: stat.start_ticks, boot_id: boot_id() })
     }
 
+    /// Whether the process is stopped, or waits for the kernel as for a disk.
+    pub(super) fn is_stuck(&self) -> bool {
+        let stat = ProcessStat::read(self.pid).filter(|stat| stat.start_ticks == self.start_ticks);
+        stat.is_some_and(|stat| matches!(stat.state, 'T' | 't' | 'D'))
+    }
+
     /// Opens a descriptor of the process, by which its end is noticed.
     pub(super) fn open(&self) -> Option<PeerProcess> {
         PeerProcess::of_process(self.pid, self.start_ticks)

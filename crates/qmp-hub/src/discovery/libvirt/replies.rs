@@ -6,28 +6,19 @@ use qmp_client::{CommandError, ExecuteError, ReplySink};
 use qmp_libvirt::{CallId, DomainState, FollowSocket, RemoteError, Uuid};
 use serde_json::json;
 
-use super::command_queue::CommandQueue;
-use crate::domain_commands::{DomainCommand, lost, result_of};
+use crate::domain_commands::{lost, result_of};
 
 /// The class of an error that is libvirt's and not QEMU's.
-const LIBVIRT_ERROR: &str = "LibvirtError";
+pub(super) const LIBVIRT_ERROR: &str = "LibvirtError";
 
 /// The clients that wait for replies, by the calls.
 #[derive(Debug, Default)]
 pub(super) struct Replies(HashMap<CallId, (Uuid, Box<dyn ReplySink>)>);
 
 impl Replies {
-    /// Passes the commands to libvirtd that may be sent.
-    pub(super) fn execute(&mut self, commands: &mut CommandQueue, follow: &mut FollowSocket) {
-        while let Some(DomainCommand { uuid, text, sink }) = commands.next() {
-            match follow.execute(uuid, &text) {
-                Some(call) => {
-                    commands.sent(uuid);
-                    self.0.insert(call, (uuid, sink));
-                }
-                None => sink.deliver(Err(ExecuteError::NotAttached)),
-            }
-        }
+    /// A command was passed to libvirtd, whose reply is for `sink`.
+    pub(super) fn sent(&mut self, call: CallId, uuid: Uuid, sink: Box<dyn ReplySink>) {
+        self.0.insert(call, (uuid, sink));
     }
 
     /// Queries the state of a domain for a question that is still open.
