@@ -20,6 +20,7 @@
 mod claims;
 mod naming;
 mod rule;
+mod rule_update;
 mod vm_source;
 mod watch;
 mod keeper;
@@ -33,8 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_host::{ends_after, join_all};
-use tokio::sync::Mutex;
 use tokio::sync::watch::Sender;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 pub use crate::layout::{Layout, PathPattern, PatternError, UnknownLayout};
@@ -47,9 +48,13 @@ use crate::silence::{Setting, SilentAfter};
 use crate::vm::VmOrigin;
 use claims::Claims;
 use keeper::RuleKeeper;
+use rule_update::{RULE_UPDATES_MAX, RuleUpdate};
 
 /// How long the end of a connection to a daemon may take, which replies at once.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a reload waits until a rule has followed an update. A directory of a file system that hangs takes longer.
+const UPDATE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The rules of a running hub.
 #[derive(Debug)]
@@ -70,6 +75,7 @@ struct RunningRule {
     silent_after: Arc<Setting>,
     origin: Arc<str>,
     tasks: JoinSet<()>,
+    updates: mpsc::Sender<RuleUpdate>,
     /// Ends the tasks that end their connections themselves.
     stop: Sender<bool>,
 }
@@ -87,6 +93,22 @@ impl RuleSet {
 }
 
 impl RunningRule {
+    /// Puts the rule's next version in its place, and waits until its VMs are those of it.
+    async fn update(&mut self, rule: DiscoveryRule) {
+        self.silent_after.set(rule.silent_after);
+        self.rule = Arc::new(rule);
+        let (done, mut is_done) = mpsc::channel(1);
+        let update = RuleUpdate { rule: Arc::clone(&self.rule), done };
+        let updated = async {
+            // An error means that the task of the rule ended.
+            let _ = self.updates.send(update).await;
+            is_done.recv().await
+        };
+        if tokio::time::timeout(UPDATE_TIMEOUT, updated).await.is_err() {
+            tracing::warn!("{}: its changes take effect later", self.origin);
+        }
+    }
+
     async fn end(&mut self) {
         self.stop.send_replace(true);
         if matches!(self.rule.source, Source::Libvirt(_)) {
@@ -102,24 +124,33 @@ impl Discovery {
         Self { registry: registry.clone(), claims: Arc::default(), running: Mutex::default() }
     }
 
-    /// Replaces the rules. Rules that ran before continue; the VMs of other rules are removed. Returns whether anything
-    /// changed.
+    /// Replaces the rules. Rules that ran before continue, also with other names, patterns and relays; the VMs of other rules are
+    /// removed. Returns whether anything changed.
     pub(crate) async fn set(&self, mut wanted: Vec<DiscoveryRule>) -> bool {
         let mut running = self.running.lock().await;
-        let mut gone = Vec::new();
+        let mut differing = Vec::new();
         for rule in std::mem::take(&mut running.rules) {
             match wanted.iter().position(|wanted| wanted.finds_the_same(&rule.rule)) {
                 Some(index) => {
                     rule.silent_after.set(wanted.remove(index).silent_after);
                     running.rules.push(rule);
                 }
-                None => gone.push(rule),
+                None => differing.push(rule),
             }
         }
-        let differs = !(gone.is_empty() && wanted.is_empty());
-        for mut rule in gone {
-            rule.end().await;
-            self.remove_vms(&VmOrigin::Discovered(rule.origin)).await;
+        let differs = !(differing.is_empty() && wanted.is_empty());
+        let mut updated = Vec::new();
+        for mut rule in differing {
+            if let Some(index) = wanted.iter().position(|wanted| rule.rule.continues_as(wanted)) {
+                updated.push((rule, wanted.remove(index)));
+            } else {
+                rule.end().await;
+                self.remove_vms(&VmOrigin::Discovered(rule.origin)).await;
+            }
+        }
+        for (mut rule, wanted) in updated {
+            rule.update(wanted).await;
+            running.rules.push(rule);
         }
         for rule in wanted {
             let origin = running.origin(&rule);
@@ -149,8 +180,10 @@ impl Discovery {
         let rule = Arc::new(rule);
         let (registry, claims) = (self.registry.clone(), Arc::clone(&self.claims));
         let silent_after = Arc::new(Setting::new(rule.silent_after));
+        let (updates, receiver) = mpsc::channel(RULE_UPDATES_MAX);
         let keeper = RuleKeeper::new(
             Arc::clone(&rule),
+            receiver,
             Arc::clone(&silent_after),
             Arc::clone(&origin),
             registry,
@@ -181,7 +214,7 @@ impl Discovery {
                 drop(tasks.spawn(duties.watch(name, ends_after(&stop), run)));
             }
         }
-        RunningRule { rule, silent_after, origin, tasks, stop }
+        RunningRule { rule, silent_after, origin, tasks, updates, stop }
     }
 
     async fn remove_vms(&self, origin: &VmOrigin) {

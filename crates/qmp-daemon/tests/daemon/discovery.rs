@@ -137,6 +137,65 @@ async fn vm_that_left_hub_is_listed_on_request() {
     hub.stop().await.expect("stops");
 }
 
+/// The epochs of VMs that a rule still selects under the same names go on over a reload that changes the rule.
+#[tokio::test]
+async fn changed_rule_ends_only_epochs_of_vms_that_it_does_not_select_or_renames() {
+    let home = tempfile::tempdir().expect("a directory");
+    let run = home.path().join("run");
+    std::fs::create_dir(&run).expect("made");
+    let rule = |change: &dyn Fn(&mut DiscoveryRule)| {
+        let mut rule = glob(&run, "*.sock");
+        change(&mut rule);
+        discovery_config(home.path(), &[], vec![rule])
+    };
+    let globs = |pattern| Globs::parse([pattern]).expect("globs");
+    let monitors = ["vm1", "vm2", "vm3"].map(|vm| Monitor::bind(&run, vm));
+    let hub = Daemon::start(rule(&|_| {})).await.expect("starts");
+    let mut sessions = Vec::new();
+    for monitor in &monitors {
+        sessions.push(monitor.accept().await);
+    }
+    let mut journal = Watcher::new(&hub);
+    let mut attached = journal.take(3).await;
+    attached.sort();
+    assert_eq!(attached, ["vm1 1.0 attached", "vm2 1.0 attached", "vm3 1.0 attached"]);
+    let now = || hub.registry().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>();
+
+    let relay = home.path().join("{name}.qmp");
+    let done = hub
+        .reload(rule(&|rule| {
+            rule.exclude = Some(globs("vm2"));
+            rule.relays = vec![RelayConfig::new(&relay)];
+        }))
+        .await;
+    assert!(done.discovery && done.refused.is_empty(), "{done:?}");
+    assert_eq!(now(), ["vm1", "vm3"], "once the reload is done");
+    assert!(home.path().join("vm1.qmp").exists());
+    assert_eq!(journal.take(1).await, ["vm2 1.1 detached Removed"]);
+    sessions[0].emit("STOP", "");
+    assert_eq!(journal.take(1).await, ["vm1 1.1 STOP"]);
+
+    hub.reload(rule(&|rule| rule.only = globs("vm[12]"))).await;
+    assert!(!home.path().join("vm1.qmp").exists());
+    let _vm2 = monitors[1].accept().await;
+    let mut both = journal.take(2).await;
+    both.sort();
+    assert_eq!(both, ["vm2 2.0 attached", "vm3 1.1 detached Removed"]);
+    until(&hub, &["vm1", "vm2"]).await;
+
+    hub.reload(rule(&|rule| {
+        rule.only = globs("*1");
+        rule.name = "pve-{name}".parse().expect("a template");
+    }))
+    .await;
+    assert_eq!(now(), ["pve-vm1"]);
+    let _vm1 = monitors[0].accept().await;
+    let mut all = journal.take(3).await;
+    all.sort();
+    assert_eq!(all, ["pve-vm1 1.0 attached", "vm1 1.2 detached Removed", "vm2 2.1 detached Removed"]);
+    hub.stop().await.expect("stops");
+}
+
 /// A socket that is configured explicitly, under any path, is not followed a second time.
 #[tokio::test]
 async fn configured_socket_is_not_discovered_again() {

@@ -58,6 +58,16 @@ impl Host {
         Self { home, hub, journal }
     }
 
+    /// Reloads with another rule for the daemon.
+    async fn reload(&self, change: impl FnOnce(&mut DiscoveryRule)) {
+        let daemon = format!("unix:{}", self.socket().display());
+        let mut rule = DiscoveryRule::new(Source::Libvirt(daemon.parse().expect("a source")));
+        change(&mut rule);
+        let mut config = config(self.home.path(), &[]);
+        config.discover = vec![rule];
+        assert!(self.hub.reload(config).await.discovery);
+    }
+
     fn socket(&self) -> PathBuf {
         self.home.path().join("libvirt-sock")
     }
@@ -192,6 +202,40 @@ async fn names_are_made_and_chosen_by_the_rule() {
     let _libvirt = host.libvirt(vec![vm("test-1", 1, 1), vm("web1", 2, 2)]);
     assert_eq!(host.journal.take(1).await, ["host1.web1 1.0 attached"]);
     host.vms(&[("host1.web1", "attached")]).await;
+    host.hub.stop().await.expect("stops");
+}
+
+/// As `changed_rule_ends_only_epochs_of_vms_that_it_does_not_select_or_renames`, for domains.
+#[tokio::test]
+async fn changed_rule_leaves_the_epochs_of_other_domains() {
+    let mut host = Host::start(|_, _| {}).await;
+    let libvirt = host.libvirt(vec![vm("web1", 1, 1), vm("web2", 2, 2)]);
+    host.journal.take(2).await;
+    host.vms(&[("web1", "attached"), ("web2", "attached")]).await;
+    host.reload(|rule| rule.exclude = Some(Globs::parse(["web2"]).expect("globs"))).await;
+    host.vms(&[("web1", "attached")]).await;
+    assert_eq!(host.journal.take(1).await, ["web2 1.1 detached Removed"]);
+    libvirt.with(|daemon| daemon.emit("web1", "STOP", None));
+    assert_eq!(host.journal.take(1).await, ["web1 1.1 STOP"]);
+
+    host.reload(|_| {}).await;
+    let attached = host.journal.next().await;
+    assert_eq!(
+        (&*short(&attached), &snapshot(&attached)["libvirt"]["began"]),
+        ("web2 2.0 attached", &json!("reopened"))
+    );
+    libvirt.with(|daemon| daemon.emit("web1", "RESUME", None));
+    assert_eq!(host.journal.take(1).await, ["web1 1.2 RESUME"]);
+
+    // libvirtd is away.
+    drop(libvirt);
+    let mut lost = host.journal.take(2).await;
+    lost.sort();
+    assert_eq!(lost, ["web1 1.3 detached SourceLost", "web2 2.1 detached SourceLost"]);
+    host.reload(|rule| rule.name = "{host}.{name}".parse().expect("a template")).await;
+    host.vms(&[]).await;
+    let _libvirt = host.libvirt(vec![vm("web1", 1, 1)]);
+    assert_eq!(host.journal.take(1).await, ["host1.web1 1.0 attached"]);
     host.hub.stop().await.expect("stops");
 }
 

@@ -152,6 +152,37 @@ async fn monitor_in_use_is_attached_when_its_client_leaves() {
 }
 
 #[tokio::test]
+async fn changed_rule_leaves_the_epochs_of_other_qemus_that_dialled_in() {
+    if is_missing() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let rule = |only: &str, name: &str| {
+        let source = format!("unix:{}/dial.sock,server=on", home.path().display()).parse().expect("a source");
+        let mut rule = DiscoveryRule::new(source);
+        rule.only = Globs::parse([only]).expect("globs");
+        rule.name = name.parse().expect("a template");
+        hub(home.path(), rule)
+    };
+    let started = Daemon::start(rule("*", "{name}")).await.expect("starts");
+    let mut journal = Watcher::new(&started);
+    let dial = ["-chardev", "socket,id=c,path=dial.sock,reconnect=1", "-mon", "chardev=c,mode=control"];
+    let mut qemus = Vec::new();
+    for name in ["web", "db"] {
+        qemus.push(Qemu::start(home.path(), &["-name", name].into_iter().chain(dial).collect::<Vec<_>>()));
+        assert_eq!(next(&mut journal).await, format!("{name} 1.0 attached"));
+    }
+    started.reload(rule("web", "{name}")).await;
+    until(&started, &["web"]).await;
+    assert_eq!(next(&mut journal).await, "db 1.1 detached Removed");
+    started.reload(rule("x-*", "x-{name}")).await;
+    let mut records = vec![next(&mut journal).await, next(&mut journal).await, next(&mut journal).await];
+    records.sort();
+    assert_eq!(records, ["web 1.1 detached Removed", "x-db 1.0 attached", "x-web 1.0 attached"]);
+    started.stop().await.expect("stops");
+}
+
+#[tokio::test]
 async fn qemus_dial_in_again_after_restarts() {
     if is_missing() {
         return;

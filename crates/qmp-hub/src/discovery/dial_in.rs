@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::keeper::RuleKeeper;
+use super::rule_update::RuleUpdate;
 use super::vm_source::DISCOVERED_MAX;
 use super::{naming, processes};
 use crate::layout::Parts;
@@ -47,6 +48,7 @@ enum Listener {
 /// A VM that dialled in.
 struct DialedInVm {
     name: VmName,
+    parts: Parts,
     callers: IncomingMonitors,
     away_since: Option<Instant>,
 }
@@ -84,6 +86,11 @@ pub(super) async fn serve(address: Address, mut keeper: RuleKeeper) {
                 Ok((Err(error), _)) => keeper.say_once(&error.to_string(), &format!("{error}")),
                 Err(error) => tracing::error!("a task of the hub died: {error}"),
             },
+            Some(RuleUpdate { rule, done }) = keeper.updates.recv() => {
+                keeper.rule = rule;
+                follow_rule(&mut known, &keeper).await;
+                drop(done);
+            }
             _ = tidy.tick() => remove_those_away(&mut known, &keeper).await,
         }
     }
@@ -162,7 +169,7 @@ async fn register(
     if let Some((name, callers)) = add(&parts, address, keeper).await {
         // The VM was just added, so its follower waits for this connection.
         let _ = callers.send(caller);
-        known.insert(identity, DialedInVm { name, callers, away_since: None });
+        known.insert(identity, DialedInVm { name, parts, callers, away_since: None });
     }
 }
 
@@ -201,6 +208,20 @@ async fn add(
     }
     keeper.say_once(&text, &format!("too many VMs are called {text:?}; one was refused"));
     None
+}
+
+/// The rule has changed: removes the VMs that it does not select or names otherwise, and sets the relays of the others. A removed
+/// VM that dials in again gets its other name.
+async fn follow_rule(known: &mut HashMap<Identity, DialedInVm>, keeper: &RuleKeeper) {
+    for (identity, vm) in std::mem::take(known) {
+        // Errors mean that the VM was removed otherwise.
+        if let Some(detail) = keeper.rule.rejection(&vm.parts, &vm.name) {
+            let _ = keeper.registry.remove(vm.name.as_str(), detail).await;
+        } else {
+            let _ = keeper.registry.set_relays(vm.name.as_str(), keeper.rule.relays_of(&vm.name)).await;
+            known.insert(identity, vm);
+        }
+    }
 }
 
 async fn remove_those_away(known: &mut HashMap<Identity, DialedInVm>, keeper: &RuleKeeper) {

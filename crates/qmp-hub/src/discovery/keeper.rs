@@ -1,15 +1,18 @@
 //! Compares the VMs that a rule found with the list of its source, and adds and removes VMs.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_client::{Address, Follow};
 use qmp_host::blocking;
+use tokio::sync::mpsc;
 
 use super::claims::{Claims, Endpoint};
 use super::naming;
 use super::rule::DiscoveryRule;
+use super::rule_update::RuleUpdate;
 use super::vm_source::{DISCOVERED_MAX, DiscoveredVm, VmSource};
 use crate::domain_commands::{DomainCommander, DomainLink};
 use crate::domain_recorder::DomainRecorder;
@@ -28,6 +31,7 @@ const NEXT_MONITOR: Duration = Duration::from_secs(60);
 /// Keeps the VMs of one rule.
 pub(super) struct RuleKeeper {
     pub(super) rule: Arc<DiscoveryRule>,
+    pub(super) updates: mpsc::Receiver<RuleUpdate>,
     pub(super) registry: VmRegistry,
     /// The setting of the rule, which may change while it runs.
     silent_after: Arc<Setting>,
@@ -41,6 +45,7 @@ pub(super) struct RuleKeeper {
 /// A VM that the rule found.
 struct TrackedVm {
     name: VmName,
+    parts: Parts,
     endpoints: Vec<Endpoint>,
     /// Which of its monitors is followed, and how many were tried since one was attached.
     monitor: usize,
@@ -51,16 +56,19 @@ struct TrackedVm {
 impl RuleKeeper {
     pub(super) fn new(
         rule: Arc<DiscoveryRule>,
+        updates: mpsc::Receiver<RuleUpdate>,
         silent_after: Arc<Setting>,
         origin: Arc<str>,
         registry: VmRegistry,
         claims: Arc<Claims>,
     ) -> Self {
-        Self { rule, registry, silent_after, origin, claims, known: HashMap::new(), said: HashSet::new() }
+        let (known, said) = (HashMap::new(), HashSet::new());
+        Self { rule, updates, registry, silent_after, origin, claims, known, said }
     }
 
     /// Scans and compares for ever.
     pub(super) async fn run(mut self, mut look: impl VmSource) {
+        let mut update: Option<RuleUpdate> = None;
         loop {
             let work = move || {
                 let found = look.look();
@@ -68,10 +76,49 @@ impl RuleKeeper {
             };
             let (back, found) = blocking(work).await;
             look = back;
-            if self.compare(found, look.gone()).await {
-                let _ = tokio::time::timeout(SOON, look.changed()).await;
-            } else {
-                look.changed().await;
+            if update.is_some() {
+                self.follow_rule().await;
+            }
+            let soon = self.compare(found, look.gone()).await;
+            // The reload waits for this.
+            drop(update.take());
+            let changed = async {
+                if soon {
+                    let _ = tokio::time::timeout(SOON, look.changed()).await;
+                } else {
+                    look.changed().await;
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                Some(next) = self.updates.recv() => {
+                    self.rule = Arc::clone(&next.rule);
+                    look.set_rule(&self.rule);
+                    update = Some(next);
+                }
+            }
+        }
+    }
+
+    /// The rule has changed: removes the VMs that it does not select or names otherwise, and sets the relays of the others.
+    async fn follow_rule(&mut self) {
+        let keys: Vec<Box<str>> = self.known.keys().cloned().collect();
+        for key in keys {
+            let kept = &self.known[&key];
+            let name = kept.name.as_str();
+            let is_own = self.registry.vms().get(name).is_some_and(|vm| vm.origin == self.origin());
+            match self.rule.rejection(&kept.parts, &kept.name) {
+                // An error means that it was removed already.
+                Some(detail) => {
+                    if is_own {
+                        let _ = self.registry.remove(name, detail).await;
+                    }
+                    self.forget(&key);
+                }
+                None if is_own => {
+                    let _ = self.registry.set_relays(name, self.rule.relays_of(&kept.name)).await;
+                }
+                None => {}
             }
         }
     }
@@ -195,7 +242,8 @@ impl RuleKeeper {
             match self.add(vm, &name, 0).await {
                 Ok(()) => {
                     let since = tokio::time::Instant::now();
-                    let kept = TrackedVm { name, endpoints, monitor: 0, tried: 0, since };
+                    let parts = vm.parts.clone();
+                    let kept = TrackedVm { name, parts, endpoints, monitor: 0, tried: 0, since };
                     self.known.insert(vm.key.clone(), kept);
                     return false;
                 }
@@ -252,12 +300,18 @@ impl RuleKeeper {
         prepared.launch_domain(link, commands)
     }
 
-    /// Removes a VM in a task of its own, because that may wait for the journal.
-    pub(super) fn remove_soon(&self, name: &VmName, detail: String) {
+    /// Removes a VM in a task of its own, because that may wait for the journal. `until_removed` is kept until then.
+    pub(super) fn remove_soon(
+        &self,
+        name: &VmName,
+        detail: String,
+        until_removed: Option<mpsc::Sender<Infallible>>,
+    ) {
         let (registry, name) = (self.registry.clone(), name.clone());
         tokio::spawn(async move {
             // An error means that it was removed already.
             let _ = registry.remove(name.as_str(), &detail).await;
+            drop(until_removed);
         });
     }
 

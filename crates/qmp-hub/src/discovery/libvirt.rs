@@ -24,7 +24,7 @@ use std::time::Duration;
 use qmp_client::{ExecuteError, ReplySink};
 use qmp_findings::LIBVIRT_DETAIL;
 use qmp_libvirt::{
-    Attachment, Domain, EndReason, FollowItem, FollowSocket, SessionError, Source, Uuid,
+    Attachment, DaemonInfo, Domain, EndReason, FollowItem, FollowSocket, SessionError, Source, Uuid,
 };
 use qmp_wire::DetachReason;
 use tokio::sync::{mpsc, watch};
@@ -32,6 +32,7 @@ use tokio::time::Instant;
 
 use super::keeper::RuleKeeper;
 use super::rule::user_directory;
+use super::rule_update::RuleUpdate;
 use super::vm_source::DISCOVERED_MAX;
 use crate::domain_commands::{DOMAIN_COMMANDS_MAX, DomainRequest};
 use crate::domain_recorder::DomainRecorder;
@@ -55,6 +56,8 @@ struct Domains {
     source: Source,
     vms: DomainVms,
     by_uuid: HashMap<Uuid, FollowedDomain>,
+    /// What the daemon said of itself when it was last connected.
+    info: DaemonInfo,
     /// Domains that are off and new, until the list is complete.
     off: Vec<OffDomain>,
     /// Domains that are off and have records under these names, until a comparison adds their VMs.
@@ -74,6 +77,7 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Recei
         source,
         vms: DomainVms { keeper, own_monitors, requests, commands: sender },
         by_uuid: HashMap::new(),
+        info: DaemonInfo::default(),
         off: Vec::new(),
         recorded: VecDeque::new(),
         processes: ProcessReader::default(),
@@ -83,9 +87,15 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Recei
     let mut pauses = Pauses::default();
     loop {
         let directory = user_directory();
-        let connected = tokio::select! {
-            () = Requests::stopped(&mut requests.stop) => return,
-            connected = FollowSocket::connect(&domains.source, &directory) => connected,
+        let source = domains.source.clone();
+        let connecting = FollowSocket::connect(&source, &directory);
+        tokio::pin!(connecting);
+        let connected = loop {
+            tokio::select! {
+                () = Requests::stopped(&mut requests.stop) => return,
+                Some(update) = domains.vms.keeper.updates.recv() => domains.follow_rule(update),
+                connected = &mut connecting => break connected,
+            }
         };
         match connected {
             Ok(follow) => {
@@ -108,6 +118,7 @@ pub(super) async fn serve(source: Source, keeper: RuleKeeper, stop: watch::Recei
         loop {
             tokio::select! {
                 () = Requests::stopped(&mut requests.stop) => return,
+                Some(update) = domains.vms.keeper.updates.recv() => domains.follow_rule(update),
                 Some(command) = requests.commands.recv() => command.sink.deliver(Err(ExecuteError::NotAttached)),
                 () = &mut pause => break,
             }
@@ -122,11 +133,10 @@ impl Domains {
         mut follow: FollowSocket,
         requests: &mut Requests,
     ) -> Option<(SessionError, Duration)> {
-        tracing::info!(
-            socket = %follow.socket().display(),
-            version = follow.info().version.map(|version| version.to_string()),
-            "connected to libvirt",
-        );
+        self.info = follow.info().clone();
+        let (socket, version) =
+            (follow.socket().display(), self.info.version.map(|version| version.to_string()));
+        tracing::info!(%socket, version, "connected to libvirt");
         let mut compare = tokio::time::interval(COMPARE_INTERVAL);
         loop {
             requests.execute(&self.source, &self.by_uuid, &mut follow);
@@ -138,6 +148,7 @@ impl Domains {
                     follow.close().await;
                     return None;
                 }
+                Some(update) = self.vms.keeper.updates.recv() => self.follow_rule(update),
                 Some(request) = states.recv() => match request {
                     DomainRequest::Reopen(uuid) => follow.reopen(uuid),
                     DomainRequest::State { uuid, sink } => replies.query_state(uuid, sink, &mut follow),
@@ -200,7 +211,7 @@ impl Domains {
             FollowItem::Gone { uuid } => {
                 if let Some(recorder) = self.by_uuid.remove(&uuid).and_then(|domain| domain.recorder) {
                     let detail = "libvirt does not have it any more".to_owned();
-                    self.vms.keeper.remove_soon(&recorder.vm.name, detail);
+                    self.vms.keeper.remove_soon(&recorder.vm.name, detail, None);
                 }
             }
             // Frames of no known kind, and kinds of a later version.
@@ -268,6 +279,26 @@ impl Domains {
         }
     }
 
+    /// The rule has changed: removes the VMs that it does not select or names otherwise. The next comparison adds those of domains
+    /// that run.
+    fn follow_rule(&mut self, RuleUpdate { rule, done }: RuleUpdate) {
+        self.vms.keeper.rule = rule;
+        let keeper = &self.vms.keeper;
+        for known in self.by_uuid.values_mut() {
+            let parts = parts(&known.domain, &self.info);
+            let removed = known.recorder.take_if(|recorder| {
+                let rejection = keeper.rule.rejection(&parts, &recorder.vm.name);
+                if let Some(detail) = rejection {
+                    keeper.remove_soon(&recorder.vm.name, detail.to_owned(), Some(done.clone()));
+                }
+                rejection.is_some()
+            });
+            if removed.is_some() || known.recorder.is_none() {
+                known.next_attempt = Some(Instant::now());
+            }
+        }
+    }
+
     /// libvirtd is away: the status of each VM says so, with the next step.
     fn note_absence(&self, error: &str) {
         for recorder in self.by_uuid.values().filter_map(|known| known.recorder.as_ref()) {
@@ -320,6 +351,7 @@ impl Domains {
                         self.vms.keeper.remove_soon(
                             &recorder.vm.name,
                             format!("its own monitor is followed as {other}"),
+                            None,
                         );
                     }
                     if other.is_some() || vms.get(recorder.vm.name.as_str()).is_none() {

@@ -155,6 +155,10 @@ impl VmSource for Processes {
         "its process has ended"
     }
 
+    fn set_rule(&mut self, rule: &Arc<DiscoveryRule>) {
+        self.rule = Arc::clone(rule);
+    }
+
     async fn changed(&mut self) {
         tokio::time::sleep(PROCESSES_INTERVAL).await;
     }

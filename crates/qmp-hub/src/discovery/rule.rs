@@ -138,6 +138,22 @@ impl DiscoveryRule {
         *self == Self { silent_after: self.silent_after, ..other.clone() }
     }
 
+    /// Whether a VM of both can be followed on while `other` takes the place of this rule: they may select other VMs, and name
+    /// and relay them otherwise.
+    pub(super) fn continues_as(&self, other: &Self) -> bool {
+        let Self { name, relays, only, exclude, .. } = other.clone();
+        Self { name, relays, only, exclude, ..self.clone() }.finds_the_same(other)
+    }
+
+    /// Returns why the VM of that name is not one of the rule; `None` if it is.
+    pub(super) fn rejection(&self, parts: &Parts, name: &VmName) -> Option<&'static str> {
+        if self.excludes(parts) {
+            return Some("its rule does not select it any more");
+        }
+        let is_named_so = naming::candidates(&self.name.fill(parts)).any(|candidate| candidate == *name);
+        (!is_named_so).then_some("its rule gives it another name")
+    }
+
     /// Whether a VM with these parts is not followed.
     pub(super) fn excludes(&self, parts: &Parts) -> bool {
         let Some(name) = naming::candidates(&self.name.fill(parts)).next() else { return true };

@@ -1,7 +1,10 @@
 //! The interface of sources, and their results.
 
+use std::sync::Arc;
+
 use qmp_client::Address;
 
+use super::rule::DiscoveryRule;
 use crate::layout::Parts;
 
 /// VMs that one rule follows at most. A host runs hundreds; more than this is a mistake, or a user who makes files faster
@@ -26,7 +29,10 @@ pub(super) trait VmSource: Send + Sized + 'static {
     /// Why a VM that is missing in the list was removed, such as "its socket is gone".
     fn gone(&self) -> &'static str;
 
-    /// Waits until the list may have changed.
+    /// The rule has changed. Its VMs are selected by the keeper.
+    fn set_rule(&mut self, _: &Arc<DiscoveryRule>) {}
+
+    /// Waits until the list may have changed. A wait that is dropped loses nothing.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
 }
 
