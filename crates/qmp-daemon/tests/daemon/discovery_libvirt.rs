@@ -7,7 +7,7 @@ use crate::support::client::{execute, get_json};
 use crate::support::{Watcher, config, fill, short};
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::discovery::{DiscoveryRule, Source};
-use qmp_journal::Globs;
+use qmp_journal::{Globs, Query};
 use qmp_testing::{LibvirtDaemon, LibvirtDomain, LibvirtSocket, Monitor, QEMU, REMOTE, poll_until};
 use qmp_wire::{Body, DetachReason, Record};
 use rusqlite::Connection;
@@ -350,6 +350,84 @@ async fn domain_is_left_to_its_own_monitor_before_that_is_attached() {
     host.hub.stop().await.expect("stops");
     drop(qemu.stdin.take());
     qemu.wait().expect("ends");
+}
+
+/// Numbers of lifecycle events with the detail `renamed`.
+const DEFINED: (u32, u32) = (0, 2);
+const UNDEFINED: (u32, u32) = (1, 1);
+
+#[tokio::test]
+async fn domain_that_is_started_ended_and_renamed_in_a_loop_leaves_no_other_vm() {
+    const ROUNDS: i32 = 300;
+    let mut host = Host::start(|_, _| {}).await;
+    let mut off = vm("web", 1, -1);
+    off.state = (5, 0);
+    let libvirt = host.libvirt(vec![off]);
+    poll_until("the list", async || {
+        libvirt.with(|daemon| daemon.calls().contains(&(REMOTE, 273)).then_some(()))
+    })
+    .await;
+    let names = ["web", "db"];
+    libvirt.with(|daemon| {
+        for (round, name) in (1..=ROUNDS).zip(names.into_iter().cycle()) {
+            (daemon.domain(name).id, daemon.domain(name).state) = (round, (1, 1));
+            daemon.emit(name, "RESUME", None);
+            daemon.emit_lifecycle(name, STARTED, 0);
+            daemon.domain(name).id = -1;
+            daemon.emit_lifecycle(name, STOPPED, 1);
+            daemon.domain(name).state = (5, 2);
+            daemon.emit_lifecycle(name, UNDEFINED.0, UNDEFINED.1);
+            let other = names[usize::from(name == "web")];
+            daemon.domain(name).name = other.to_owned();
+            daemon.emit_lifecycle(other, DEFINED.0, DEFINED.1);
+        }
+        // An even number of times it was renamed.
+        (daemon.domain("web").id, daemon.domain("web").state) = (ROUNDS + 1, (1, 1));
+        daemon.emit_lifecycle("web", STARTED, 0);
+        daemon.emit("web", "STOP", None);
+    });
+    host.vms(&[("web", "attached")]).await;
+    let last = loop {
+        let record = short(&host.journal.next().await);
+        if record.ends_with("STOP") {
+            break record;
+        }
+    };
+    assert!(last.starts_with("web ") && last.ends_with(".1 STOP"), "{last}");
+    host.hub.stop().await.expect("stops");
+}
+
+/// Resident memory of this process, in MiB.
+fn memory_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_domains_are_attached_in_seconds() {
+    const DOMAINS: u16 = 5_000;
+    let host = Host::start(|_, _| {}).await;
+    let domain = |number: u16| {
+        let mut uuid = [0; 16];
+        uuid[..2].copy_from_slice(&number.to_be_bytes());
+        LibvirtDomain::running(&format!("vm{number}"), uuid, i32::from(number) + 1)
+    };
+    let before = memory_mib();
+    let (libvirt, began) = (host.libvirt((0..DOMAINS).map(domain).collect()), std::time::Instant::now());
+    poll_until("all domains", async || (host.hub.attached().0 == usize::from(DOMAINS)).then_some(())).await;
+    let (took, after) = (began.elapsed(), memory_mib());
+    println!("{DOMAINS} domains: {took:?}, {before} MiB before, {after} MiB after");
+    libvirt.with(|daemon| daemon.emit("vm4999", "STOP", None));
+    let reader = host.hub.journal().reader();
+    let stopped = async || {
+        let found =
+            reader.last(&Query { event: Globs::parse(["STOP"]).ok()?, ..Query::default() }, 1).ok()?;
+        (!found.records.is_empty()).then_some(())
+    };
+    poll_until("the event", stopped).await;
+    assert!(after < before + 200, "{before} MiB before, {after} MiB after");
+    host.hub.stop().await.expect("stops");
 }
 
 #[tokio::test]

@@ -102,6 +102,10 @@ mod tests {
         std::fs::write(file("qemu/long.pid"), format!("{own}{}", " ".repeat(64))).expect("written");
         std::os::unix::fs::symlink("/dev/zero", file("qemu/zero.pid")).expect("linked");
         fifo(&file("qemu/fifo.pid"));
+        std::fs::create_dir(file("qemu/directory.pid")).expect("made");
+        std::fs::write(file("qemu/sparse.pid"), format!("{own}\n")).expect("written");
+        let sparse = std::fs::File::options().write(true).open(file("qemu/sparse.pid")).expect("opens");
+        sparse.set_len(1 << 30).expect("set");
         let cases = [
             ("vm", true),
             ("modular", true),
@@ -109,6 +113,8 @@ mod tests {
             ("long", false),
             ("zero", false),
             ("fifo", false),
+            ("directory", false),
+            ("sparse", false),
             ("none", false),
         ];
         for (domain, expected) in cases {
