@@ -140,13 +140,36 @@ pub fn name_warning(name: &str) -> Option<String> {
 }
 
 impl EventFilter {
+    /// Selects records of these VMs and kinds alone, received from `since` on. Of these kinds all that match are shown: those of
+    /// the beginning and the end of an epoch only if their kind is among them.
+    pub fn within(self, vms: Query, kind: Vec<RecordKind>, since: Option<UnixMicros>) -> Self {
+        let Query { vm, host, .. } = vms;
+        Self { query: Query { vm, host, kind, since, ..self.query }, ..self }
+    }
+
+    /// The same as a query on a journal, but for the records that are always shown.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Whether findings, and events of every name, are shown.
+    pub fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
     /// Whether `record` is an event that matches.
     pub fn is_match(&self, record: &Record<'_>) -> bool {
         matches!(record.body, Body::Event { .. }) && self.query.matches(record)
     }
 
-    /// Whether a live view shows `record`: the beginning and the end of an epoch are always shown.
+    /// Whether a live view shows `record`: without a selection of kinds, the beginning and the end of an epoch are always shown.
     pub fn shows(&self, record: &Record<'_>) -> bool {
+        if !self.query.kind.is_empty() {
+            return self.query.matches(record);
+        }
+        if !self.query.has_vm(&record.vm) || self.query.since.is_some_and(|since| record.received < since) {
+            return false;
+        }
         match &record.body {
             Body::Event { .. } => self.is_match(record),
             Body::Finding { .. } => self.is_empty,

@@ -1,12 +1,14 @@
-//! Live records from monitors' sockets and from a hub, in one stream.
+//! Live records from monitors' sockets, from a hub, or from a stream of `JetStream`, in one channel.
 //!
 //! Records directly from a socket have no offset, and their epochs are counted from 1 when the program starts. Otherwise they
 //! are as in a journal: an epoch opens with the state of the VM, and its end has a reason.
 
 use qmp_client::{Address, ConnectError, FollowConfig, FollowEvent};
+use qmp_fleet::{FleetError, FollowItem, StreamFollow};
 use qmp_host::clock;
 use qmp_wire::{Body, Epoch, RawEvent, Record, Seq};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::exit::Failure;
 use crate::hub::{HubError, HubFollow, HubItem};
@@ -36,6 +38,12 @@ pub enum LiveItem {
     HubRemoved(u64),
     /// The hub refuses, or the peer is not a hub; the hub's part of the stream ends.
     HubFailed(HubError),
+    /// The stream cannot be read; it is retried.
+    StreamLost(FleetError),
+    /// The stream is read again after its last message.
+    StreamBack,
+    /// A line about the stream.
+    StreamNote(String),
 }
 
 /// Follows monitors, each with the name for its records, and a hub. The stream ends when no part of it can be retried.
@@ -48,6 +56,48 @@ pub fn follow(monitors: Vec<(String, Address)>, hub: Option<HubFollow>) -> mpsc:
         tokio::spawn(follow_hub(hub, sender));
     }
     receiver
+}
+
+/// Follows a stream until the receiver is dropped; the task ends after the server has removed the consumer.
+pub fn follow_stream(mut stream: StreamFollow) -> (mpsc::Receiver<LiveItem>, JoinHandle<()>) {
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    let following = tokio::spawn(async move {
+        loop {
+            let item = tokio::select! {
+                item = stream.next() => stream_item(item),
+                () = sender.closed() => break,
+            };
+            if sender.send(item).await.is_err() {
+                break;
+            }
+        }
+        stream.close().await;
+    });
+    (receiver, following)
+}
+
+/// The line about a server that ignores a filter.
+pub fn unfiltered(requested: &str, server_version: &str) -> String {
+    format!(
+        "the server (nats-server {server_version}) has not applied the filter {requested}; further records are read, and filtered \
+         here"
+    )
+}
+
+fn stream_item(item: FollowItem) -> LiveItem {
+    match item {
+        FollowItem::Record(received) => LiveItem::Record(received.record),
+        FollowItem::Lost(error) => LiveItem::StreamLost(error),
+        FollowItem::Back { is_other: false } => LiveItem::StreamBack,
+        FollowItem::Back { is_other: true } => LiveItem::StreamNote(
+            "the stream was deleted and created again: records that it lost are shown when their hosts publish them again"
+                .to_owned(),
+        ),
+        FollowItem::Unfiltered { requested, server_version } => {
+            LiveItem::StreamNote(unfiltered(&requested, &server_version))
+        }
+        FollowItem::Invalid(error) => LiveItem::StreamNote(format!("a message of the stream is no record: {error}")),
+    }
 }
 
 async fn follow_hub(mut hub: HubFollow, sender: mpsc::Sender<LiveItem>) {

@@ -33,7 +33,8 @@ impl WindowArgs {
     }
 }
 
-fn moment(
+/// The time of the option `name`. Notes on the standard error if it is in the future.
+pub fn moment(
     name: &str,
     text: Option<&str>,
     now: &Zoned,

@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Content;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message as _;
-use qmp_fleet::{ServerConfig, StreamReader};
+use qmp_fleet::{ServerConfig, StreamReader, StreamStart};
 use qmp_testing::{MonitorThread, NatsServer, respond, wait_for};
 use serde_json::Value;
 use support::{Process, directory, event, run};
@@ -159,7 +159,7 @@ fn published(server: &NatsServer) -> Vec<Vec<u8>> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut reader = StreamReader::new(server, "qmp", Vec::new(), 0);
+        let mut reader = StreamReader::new(server, "qmp", Vec::new(), StreamStart::After(0));
         let mut payloads = Vec::new();
         while let Ok(message) = reader.next().await {
             payloads.push(message.payload.to_vec());

@@ -41,6 +41,14 @@ pub enum FleetError {
     /// The account has no `JetStream`.
     #[error("the server has no JetStream for this account: add `jetstream {{}}` to its configuration")]
     NoJetStream,
+    /// There is no such stream.
+    #[error(
+        "the server has no stream {stream}: the rule of a host creates the stream; check its `stream` and its server"
+    )]
+    NoSuchStream {
+        /// The stream.
+        stream: Box<str>,
+    },
     /// No stream takes the subject.
     #[error("no stream takes the subject {subject}: was the stream deleted?")]
     NoStream {
@@ -108,7 +116,7 @@ pub enum FleetError {
 }
 
 /// An error as a server reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, thiserror::Error)]
 #[error("{description} (error {err_code})")]
 pub struct ServerError {
     /// The class, as of HTTP.

@@ -19,6 +19,7 @@ mod link;
 mod message;
 mod confirmation;
 mod stream_config;
+mod subject_filter;
 mod monitoring;
 mod publisher;
 mod receiver;
@@ -26,7 +27,10 @@ mod error;
 mod server;
 mod session;
 mod publish_driver;
+mod stream_consumer;
 mod stream_reader;
+mod repetitions;
+mod stream_follow;
 
 pub use confirmation::Confirmation;
 pub use error::{FleetError, ServerError};
@@ -40,9 +44,11 @@ pub use publisher::{PUBLISH_WINDOW, Publisher, PublisherState, RepeatCause, Stre
 pub use receiver::{Hole, Receiver, ReceiverConfig, ReceiverOutput};
 pub use server::{ServerAddress, ServerAddressError, ServerConfig};
 pub use stream_config::{ConfigDifference, StreamRequest, covers};
-pub use stream_reader::{StreamMessage, StreamReader};
+pub use stream_follow::{FollowItem, StreamFollow};
+pub use stream_reader::{StreamMessage, StreamReader, StreamStart};
 pub use subject::{
     RECORD_SUBJECTS, Subject, SubjectError, SubjectNames, SubjectTokens, confirmation_stream,
     confirmation_subject, confirmation_subjects, filter_subject,
 };
+pub use subject_filter::{SelectedName, SubjectSelection, widest};
 pub use token::{TOKEN_MAX_BYTES, Token, TokenError};

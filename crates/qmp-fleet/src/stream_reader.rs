@@ -3,36 +3,20 @@
 //! The consumer is ephemeral and acknowledges nothing: the position belongs to the reader. It is made anew when messages or
 //! heartbeats are missing.
 
-use std::time::Duration;
-
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::{Info, Stream};
+use async_nats::jetstream::stream::Info;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use qmp_wire::UnixMicros;
 use tokio::sync::watch;
 
 use super::confirmation::Confirmation;
 use super::error::FleetError;
 use super::message::{MessageError, ReceivedMessage};
 use super::server::{ConnectionEvents, ServerConfig};
+use super::stream_consumer::{ConsumerStart, StreamConsumer, find_stream, reply_error};
 use super::subject::{confirmation_stream, confirmation_subject, confirmation_subjects};
-
-/// The interval in which the server reports that a consumer without messages is there. Two missing ones end the consumer.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How long one request for messages lasts.
-const PULL_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Messages of one request.
-const PULL_RECORDS: usize = 1_000;
-
-/// Bytes of the messages of one request: those that wait in memory. A server accepts messages of at most 64 MiB.
-const PULL_BYTES: usize = 64 << 20;
-
-/// How long the server keeps a consumer whose reader went away.
-const CONSUMER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A message of a stream.
 #[derive(Clone, Debug)]
@@ -48,11 +32,24 @@ pub struct StreamMessage {
     headers: HeaderMap,
 }
 
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamStart {
+    /// After the message with this sequence number; 0: at the first message.
+    After(u64),
+    /// After the last message that the stream has when it is opened.
+    End,
+    /// At the first message that the server got at this time or later.
+    Time(UnixMicros),
+}
+
 /// Reads one stream. Cancellation of a call loses nothing.
 pub struct StreamReader {
     server: ServerConfig,
     stream: Box<str>,
     filters: Vec<String>,
+    /// Where to begin, until the first message is returned or the position is known.
+    start: StreamStart,
     /// The sequence number of the last message that was returned.
     position: u64,
     /// The time of the creation of the stream, in nanoseconds since the Unix epoch.
@@ -64,13 +61,7 @@ struct Connection {
     client: Client,
     context: Context,
     events: watch::Receiver<ConnectionEvents>,
-    consumer: Option<ActiveConsumer>,
-}
-
-struct ActiveConsumer {
-    messages: pull::Stream,
-    /// The consumer's number of its last message.
-    delivered: u64,
+    consumer: Option<StreamConsumer>,
 }
 
 impl std::fmt::Debug for StreamReader {
@@ -98,11 +89,12 @@ impl StreamMessage {
 }
 
 impl StreamReader {
-    /// A reader of `stream` after the message `position` (0: from the beginning), of the messages with one of the subjects
-    /// `filters`; of all, if there is none. It connects at the first call of [`next`](Self::next).
+    /// A reader of `stream` from `start` on, of the messages with one of the subjects `filters`; of all, if there is none. It
+    /// connects at the first call of [`next`](Self::next).
     #[must_use]
-    pub fn new(server: ServerConfig, stream: &str, filters: Vec<String>, position: u64) -> Self {
-        Self { server, stream: stream.into(), filters, position, created: None, connection: None }
+    pub fn new(server: ServerConfig, stream: &str, filters: Vec<String>, start: StreamStart) -> Self {
+        let position = if let StreamStart::After(sequence) = start { sequence } else { 0 };
+        Self { server, stream: stream.into(), filters, start, position, created: None, connection: None }
     }
 
     /// Connects, and makes a consumer, unless both are there. [`next`](Self::next) does the same.
@@ -112,7 +104,8 @@ impl StreamReader {
     /// Any [`FleetError`]. The next call connects again.
     pub async fn open(&mut self) -> Result<(), FleetError> {
         let opened = self.try_open().await;
-        if opened.is_err() {
+        // A server that does not filter is asked again without the filter.
+        if opened.as_ref().is_err_and(|error| !matches!(error, FleetError::Filter { .. })) {
             self.connection = None;
         }
         opened
@@ -134,6 +127,21 @@ impl StreamReader {
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// Reads the messages with one of these subjects, from the next one on.
+    pub fn set_filters(&mut self, filters: Vec<String>) {
+        self.filters = filters;
+        if let Some(connection) = &mut self.connection {
+            connection.consumer = None;
+        }
+    }
+
+    /// Removes the consumer and disconnects. Without it, the server removes the consumer after a minute.
+    pub async fn close(&mut self) {
+        if let Some(Connection { context, consumer: Some(consumer), .. }) = self.connection.take() {
+            consumer.remove(&context).await;
         }
     }
 
@@ -180,6 +188,12 @@ impl StreamReader {
         self.connection.as_ref().map(|connection| connection.client.server_info().version)
     }
 
+    /// When the stream was created, in nanoseconds since the Unix epoch; `None` before it was opened.
+    #[must_use]
+    pub const fn created(&self) -> Option<i128> {
+        self.created
+    }
+
     /// The sequence number of the last message that was returned.
     #[must_use]
     pub const fn position(&self) -> u64 {
@@ -207,7 +221,7 @@ impl StreamReader {
             return Ok(None);
         };
         consumer.delivered = expected;
-        self.position = sequence;
+        (self.start, self.position) = (StreamStart::After(sequence), sequence);
         let async_nats::Message { subject, headers, payload, .. } = message.message;
         let (subject, headers) = (subject.as_str().into(), headers.unwrap_or_default());
         Ok(Some(StreamMessage { sequence, pending, subject, payload, headers }))
@@ -221,19 +235,29 @@ impl StreamReader {
     /// Makes a consumer after the position. The position is 0 if the stream was made anew or is shorter: the chains of the
     /// journals tell what is a repetition.
     async fn consume(&mut self) -> Result<(), FleetError> {
-        let (name, filters, position) = (self.stream.clone(), self.filters.clone(), self.position);
-        let known = self.created;
+        let (name, filters, known) = (self.stream.clone(), self.filters.clone(), self.created);
+        let (begin, position) = (self.start, self.position);
         let connection = self.connected().await?;
         let Connection { context, events, .. } = &*connection;
         let (context, events) = (context.clone(), events.clone());
-        let found = context.get_stream(&*name).await;
-        let stream = found.map_err(|error| reply_error(&events, "read the stream", &error))?;
+        let stream = find_stream(&context, &events, &name).await?;
         let Info { created, state, .. } = stream.cached_info();
         let created = created.unix_timestamp_nanos();
         let is_other = known.is_some_and(|known| known != created);
-        let position = if is_other || state.last_sequence < position { 0 } else { position };
-        let consumer = create_consumer(&stream, &events, &filters, position).await?;
+        let position = match begin {
+            StreamStart::End => state.last_sequence,
+            _ if is_other || state.last_sequence < position => 0,
+            _ => position,
+        };
+        let start = match begin {
+            StreamStart::Time(time) => ConsumerStart::Time(time),
+            StreamStart::After(_) | StreamStart::End => ConsumerStart::Sequence(position + 1),
+        };
+        let consumer = StreamConsumer::create(&stream, &events, &filters, start).await?;
         connection.consumer = Some(consumer);
+        if begin == StreamStart::End {
+            self.start = StreamStart::After(position);
+        }
         (self.position, self.created) = (position, Some(created));
         Ok(())
     }
@@ -250,49 +274,4 @@ impl StreamReader {
         };
         Ok(self.connection.insert(open))
     }
-}
-
-async fn create_consumer(
-    stream: &Stream,
-    events: &watch::Receiver<ConnectionEvents>,
-    filters: &[String],
-    position: u64,
-) -> Result<ActiveConsumer, FleetError> {
-    let failed = |error: &(dyn std::error::Error + 'static)| reply_error(events, "read the stream", error);
-    let (filter_subject, filter_subjects) = match filters {
-        [] => (String::new(), Vec::new()),
-        [filter] => (filter.clone(), Vec::new()),
-        several => (String::new(), several.to_vec()),
-    };
-    let config = pull::Config {
-        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: position + 1 },
-        ack_policy: AckPolicy::None,
-        inactive_threshold: CONSUMER_TIMEOUT,
-        memory_storage: true,
-        num_replicas: 1,
-        filter_subject: filter_subject.clone(),
-        filter_subjects: filter_subjects.clone(),
-        ..pull::Config::default()
-    };
-    let consumer = stream.create_consumer(config).await.map_err(|error| failed(&error))?;
-    let returned = &consumer.cached_info().config;
-    if returned.filter_subject != filter_subject || returned.filter_subjects != filter_subjects {
-        return Err(FleetError::Filter { requested: filters.join(", ").into() });
-    }
-    let pull = consumer.stream().heartbeat(HEARTBEAT_INTERVAL).expires(PULL_TIMEOUT);
-    let pull = pull.max_messages_per_batch(PULL_RECORDS).max_bytes_per_batch(PULL_BYTES);
-    let messages = pull.messages().await.map_err(|error| failed(&error))?;
-    Ok(ActiveConsumer { messages, delivered: 0 })
-}
-
-/// The violation of a permission, if there was one, or the error.
-fn reply_error(
-    events: &watch::Receiver<ConnectionEvents>,
-    doing: &str,
-    error: &(dyn std::error::Error + 'static),
-) -> FleetError {
-    if let Some(violation) = events.borrow().denied.clone() {
-        return FleetError::Denied { violation };
-    }
-    FleetError::Reply { doing: doing.into(), cause: error.to_string().into() }
 }

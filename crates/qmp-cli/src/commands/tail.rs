@@ -1,31 +1,40 @@
 //! `qmp tail`: shows live events.
 
+mod subjects;
+mod stream;
+
 use std::collections::HashMap;
 
 use clap::Args;
 use qmp_client::Address;
+use qmp_hub::FleetSourceConfig;
 use qmp_journal::RecordKind;
 use qmp_wire::Offset;
 use tokio::sync::mpsc;
 
+use self::stream::StreamArgs;
 use super::detached::{is_gone, is_left};
 use super::ended::last_end;
 use super::left;
 use super::log::source::{HUB_BACK, removed};
 use super::vm_state::{known_vms, vm_state};
 use crate::exit::{Exit, Failure};
-use crate::filter::{EventArgs, EventFilter};
+use crate::filter::{EventFilter, RecordArgs, VmArgs};
 use crate::hub::{HubArgs, HubClient, HubFollow, Query, VmInfo};
 use crate::live::{self, LiveItem};
 use crate::output::{self, Format, Output};
 use crate::render::{Renderer, escape};
+use crate::signals::StopSignals;
 use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
 
-/// Show events as they happen, directly from monitors or from the hub
+/// The line after a lost connection to a server of NATS.
+const STREAM_BACK: &str = "qmp: the stream is read again, after the last record here";
+
+/// Show events as they happen, directly from monitors, from the hub, or from a stream of NATS JetStream
 ///
 /// If a VM goes away, qmp tail waits for it; the end of an epoch and the beginning of the next are lines. With --event or
-/// --where, these lines are shown, too: between two epochs events may be missing.
+/// --where, these lines are shown, too, unless --kind selects others: between two epochs events may be missing.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Tail {
@@ -33,12 +42,11 @@ pub struct Tail {
     #[arg(value_name = "ADDR|NAME")]
     targets: Vec<Target>,
 
-    /// Only VMs of other hosts whose host matches, through the hub; may be given several times
-    #[arg(long, value_name = "GLOB")]
-    host: Vec<String>,
+    #[command(flatten)]
+    records: RecordArgs,
 
     #[command(flatten)]
-    events: EventArgs,
+    stream: StreamArgs,
 
     /// End with exit code 4 as soon as one of the VMs is gone, at once if a named VM is gone or does not exist
     #[arg(long)]
@@ -57,17 +65,24 @@ Examples:
   qmp tail 'web*' --event 'BLOCK_*'
   qmp tail 'web*' --host node1              VMs of another host
   qmp tail /run/web1.sock tcp:127.0.0.1:4444
-  qmp tail web1 --json | jq --unbuffered .event";
+  qmp tail web1 --json | jq --unbuffered .event
+  qmp tail --from nats://nats.example.org 'web*' --host node1 --kind event     without a hub";
 
 impl Tail {
     /// Shows events until interrupted.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let filter = self.events.filter()?;
-        for warning in self.events.warnings(&[RecordKind::Event]) {
+        let filter = self.filter(terminal)?;
+        let kinds = &self.records.kind;
+        for warning in
+            self.records.events.warnings(if kinds.is_empty() { &[RecordKind::Event] } else { kinds })
+        {
             output::note(format_args!("note: {warning}"));
         }
+        if let Some(source) = self.stream.source() {
+            return self.show_stream(source, &filter, terminal).await;
+        }
         let (addresses, names) = self.split()?;
-        let hub = if addresses.is_empty() || !names.is_empty() || !self.host.is_empty() {
+        let hub = if addresses.is_empty() || !names.is_empty() || !self.records.vms.host.is_empty() {
             Some(self.follow_hub(&names, terminal).await?)
         } else {
             None
@@ -77,22 +92,74 @@ impl Tail {
         if let Renderer::Human(human) = output.renderer() {
             monitors.iter().for_each(|(name, _)| human.expect_vm(name));
         }
-        let live = live::follow(monitors, hub);
+        let mut live = live::follow(monitors, hub);
         tokio::select! {
-            ended = self.show(live, &filter, &mut output) => ended,
+            ended = self.show(&mut live, &filter, &mut output) => ended,
             _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
         }
     }
 
-    fn split(&self) -> Result<(Vec<Address>, Vec<String>), Failure> {
-        let (mut addresses, mut names) = (Vec::new(), Vec::new());
-        for target in &self.targets {
-            match target {
-                Target::Address(address) => addresses.push(address.clone().map_err(Failure::usage)?),
-                Target::Name(name) => names.push(name.clone()),
-            }
+    /// Shows the records of a stream until a signal.
+    async fn show_stream(
+        &self,
+        source: &FleetSourceConfig,
+        filter: &EventFilter,
+        terminal: &Terminal,
+    ) -> Result<Exit, Failure> {
+        let has_address = self.targets.iter().any(|target| matches!(target, Target::Address(_)));
+        stream::check(has_address, &self.hub, filter)?;
+        let mut signals = StopSignals::new()?;
+        let follow = tokio::select! {
+            opened = self.stream.open(source, filter) => opened?,
+            () = signals.recv() => return Ok(Exit::Done),
+        };
+        if terminal.stdout_is_terminal() {
+            let text = format!("following {}; Ctrl-C ends", escape::text(&source.to_string()));
+            output::note(terminal.stderr_palette().dim(text));
         }
-        Ok((addresses, names))
+        let mut output = Output::new(self.format.renderer(terminal));
+        let (mut live, following) = live::follow_stream(follow);
+        let ended = tokio::select! {
+            ended = self.show(&mut live, filter, &mut output) => ended,
+            () = signals.recv() => output.flush().map(|()| Exit::Done).map_err(Failure::from),
+        };
+        drop(live);
+        // A second signal ends the program at once; the server removes the consumer later.
+        tokio::select! {
+            _ = following => {}
+            () = signals.recv() => {}
+        }
+        ended
+    }
+
+    /// The filter of the records that arrive. The hub selects VMs itself, and monitors are of the VMs that are named.
+    fn filter(&self, terminal: &Terminal) -> Result<EventFilter, Failure> {
+        let RecordArgs { vms, events, kind } = &self.records;
+        let (filter, kind) = (events.filter()?, kind.clone());
+        if self.stream.source().is_none() {
+            vms.query()?;
+            return Ok(filter.within(qmp_journal::Query::default(), kind, None));
+        }
+        let vm = self.names().chain(&vms.vm).cloned().collect();
+        let vms = VmArgs { vm, host: vms.host.clone() };
+        Ok(filter.within(vms.query()?, kind, self.stream.since(&terminal.now())?))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &String> {
+        self.targets.iter().filter_map(|target| match target {
+            Target::Name(name) => Some(name),
+            Target::Address(_) => None,
+        })
+    }
+
+    /// The addresses of monitors, and the names of VMs of the hub.
+    fn split(&self) -> Result<(Vec<Address>, Vec<String>), Failure> {
+        let addresses = self.targets.iter().filter_map(|target| match target {
+            Target::Address(address) => Some(address.clone().map_err(Failure::usage)),
+            Target::Name(_) => None,
+        });
+        let names = self.names().chain(&self.records.vms.vm).cloned().collect();
+        Ok((addresses.collect::<Result<_, _>>()?, names))
     }
 
     async fn follow_hub(&self, names: &[String], terminal: &Terminal) -> Result<HubFollow, Failure> {
@@ -100,12 +167,13 @@ impl Tail {
         let head = client.info().await?.head;
         let vms = client.vms().await?;
         let mut query = Query::default();
-        self.host.iter().for_each(|pattern| query.add("host", pattern));
-        let is_every = names.is_empty() && self.host.is_empty();
+        let hosts = &self.records.vms.host;
+        hosts.iter().for_each(|pattern| query.add("host", pattern));
+        let is_every = names.is_empty() && hosts.is_empty();
         let mut followed: Vec<&VmInfo> = if is_every { vms.iter().collect() } else { Vec::new() };
         for name in names {
             let named = match known_vms(&vms, name) {
-                _ if !self.host.is_empty() => Vec::new(),
+                _ if !hosts.is_empty() => Vec::new(),
                 Ok(named) => named,
                 Err(_) if left::is_of_other_host(&client, name).await? => Vec::new(),
                 Err(failure) => {
@@ -129,7 +197,7 @@ impl Tail {
 
     async fn show(
         &self,
-        mut live: mpsc::Receiver<LiveItem>,
+        live: &mut mpsc::Receiver<LiveItem>,
         filter: &EventFilter,
         output: &mut Output,
     ) -> Result<Exit, Failure> {
@@ -166,6 +234,18 @@ impl Tail {
                 LiveItem::HubBack => output::note(format_args!("{HUB_BACK}")),
                 LiveItem::HubRemoved(records) => output::note(removed(records)),
                 LiveItem::HubFailed(error) => return Err(error.into()),
+                LiveItem::StreamLost(error) => {
+                    let text = error.to_string();
+                    if troubles.get("") != Some(&text) {
+                        output::note(format_args!("qmp: {}; retrying", escape::text(&text)));
+                        troubles.insert(String::new(), text);
+                    }
+                }
+                LiveItem::StreamBack => {
+                    troubles.remove("");
+                    output::note(STREAM_BACK);
+                }
+                LiveItem::StreamNote(text) => output::note(format_args!("note: {}", escape::text(&text))),
             }
             if live.is_empty() {
                 output.flush()?;

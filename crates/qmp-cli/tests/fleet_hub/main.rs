@@ -1,7 +1,9 @@
-//! Fleets of hubs over real servers of NATS: hosts publish, and fleet hubs journal.
+//! Fleets of hubs over real servers of NATS: hosts publish, fleet hubs journal, and a terminal follows.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod hosts;
+mod jetstream;
 mod kills;
+mod tail;

@@ -6,7 +6,7 @@ use crate::support::client::get_json;
 use crate::support::{config, rules};
 use async_nats::jetstream;
 use qmp_daemon::Daemon;
-use qmp_fleet::{Link, ServerConfig, StreamReader};
+use qmp_fleet::{Link, ServerConfig, StreamReader, StreamStart};
 use qmp_sinks::{SinkState, SinkStatus};
 use qmp_testing::{Monitor, NatsServer, Session, poll_until};
 
@@ -40,7 +40,8 @@ async fn links(server: &NatsServer, count: usize) -> Vec<Link> {
         certificate: None,
         name: "test".into(),
     };
-    let (mut reader, mut links) = (StreamReader::new(config, "qmp", Vec::new(), 0), Vec::new());
+    let (mut reader, mut links) =
+        (StreamReader::new(config, "qmp", Vec::new(), StreamStart::After(0)), Vec::new());
     loop {
         let message = reader.next().await.expect("a message");
         let received = message.decode().expect("a record");

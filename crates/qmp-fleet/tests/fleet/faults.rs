@@ -1,6 +1,8 @@
 //! Faults of a server that an operator has to correct, each with what to do.
 
-use qmp_fleet::{FleetError, PublishDriver, PublishFailure, PublisherState, StreamReader, StreamRequest};
+use qmp_fleet::{
+    FleetError, PublishDriver, PublishFailure, PublisherState, StreamReader, StreamRequest, StreamStart,
+};
 use qmp_testing::NatsServer;
 use qmp_wire::Offset;
 
@@ -187,7 +189,7 @@ async fn ignored_filter_is_noticed() {
         let is_old =
             driver.health().server_version.as_deref().is_some_and(|version| version.starts_with("2.9."));
         let filters = vec!["qmp.v1.*.web1.*.*".into(), "qmp.v1.*.web%2E2.*.*".into()];
-        let mut reader = StreamReader::new(servers(&[server.url()]), "qmp", filters, 0);
+        let mut reader = StreamReader::new(servers(&[server.url()]), "qmp", filters, StreamStart::After(0));
         match reader.next().await {
             Err(error @ FleetError::Filter { .. }) if is_old => {
                 assert_contains(&error.to_string(), &["older than 2.10"]);

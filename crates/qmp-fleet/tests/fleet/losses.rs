@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use qmp_fleet::{Confirmation, Link, PublishEvent, RepeatCause, StreamReader};
+use qmp_fleet::{Confirmation, Link, PublishEvent, RepeatCause, StreamReader, StreamStart};
 use qmp_testing::{NatsServer, poll_until};
 use qmp_wire::Offset;
 
@@ -93,7 +93,7 @@ async fn older_copy_of_the_store_gets_what_was_not_confirmed_again() {
         let (early, late) = offsets.split_at(100);
         let mut driver = driver(&server);
         publish_all(&mut driver, early).await;
-        let mut hub = StreamReader::new(servers(&[server.url()]), "qmp", Vec::new(), 0);
+        let mut hub = StreamReader::new(servers(&[server.url()]), "qmp", Vec::new(), StreamStart::After(0));
         hub.create_confirmation_stream(1).await.expect("creates");
         let confirmed = early[59];
         let confirmation = Confirmation { journal: JOURNAL.into(), offset: confirmed, again: false };
@@ -129,7 +129,7 @@ async fn request_of_a_fleet_hub_is_heard_by_an_idle_publisher() {
         let offsets = offsets(30);
         let mut driver = driver(&server);
         publish_all(&mut driver, &offsets).await;
-        let mut hub = StreamReader::new(servers(&[server.url()]), "qmp", Vec::new(), 0);
+        let mut hub = StreamReader::new(servers(&[server.url()]), "qmp", Vec::new(), StreamStart::After(0));
         hub.create_confirmation_stream(1).await.expect("creates");
         let confirmation = Confirmation { journal: JOURNAL.into(), offset: offsets[4], again: true };
         let (event, confirmed) = tokio::join!(
@@ -156,7 +156,8 @@ async fn reader_continues_after_kills_of_the_server() {
         let mut driver = driver(&server);
         publish_all(&mut driver, &offsets).await;
         let filter = qmp_fleet::filter_subject(Some(HOST), Some("web.2"), None, None);
-        let mut reader = StreamReader::new(servers(&[server.url()]), "qmp", vec![filter], 0);
+        let mut reader =
+            StreamReader::new(servers(&[server.url()]), "qmp", vec![filter], StreamStart::After(0));
         let expected: Vec<Offset> = offsets.iter().copied().filter(|offset| offset.0 % 2 == 1).collect();
         let (mut found, mut restarts) = (Vec::new(), 0);
         while found.len() < expected.len() {

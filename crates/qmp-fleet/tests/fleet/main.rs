@@ -3,6 +3,7 @@
 
 mod chain;
 mod faults;
+mod follow;
 mod losses;
 mod manual;
 mod records;

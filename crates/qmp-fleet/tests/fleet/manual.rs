@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, External, Source};
 use qmp_fleet::{
     Confirmation, PublishConfig, PublishDriver, PublishFailure, PublisherState, StreamReader, StreamRequest,
+    StreamStart,
 };
 use qmp_testing::{NatsServer, PATIENCE};
 use qmp_wire::Offset;
@@ -31,7 +32,8 @@ async fn permissions_of_the_manual_are_enough_and_not_more() {
         let publisher = |login: &str| config(servers(&[url(login)]));
         let mut admin = PublishDriver::new(publisher("admin:admin"), PublisherState::default());
         publish_all(&mut admin, &[Offset(1)]).await;
-        let mut reader = StreamReader::new(servers(&[url("fleet:read")]), "qmp", Vec::new(), 0);
+        let mut reader =
+            StreamReader::new(servers(&[url("fleet:read")]), "qmp", Vec::new(), StreamStart::After(0));
         reader.create_confirmation_stream(1).await.expect("creates");
         assert_eq!(reader.next().await.expect("a message").sequence, 1);
         let confirmation = Confirmation { journal: JOURNAL.into(), offset: Offset(1), again: false };
@@ -96,7 +98,12 @@ async fn centre_reads_the_stream_of_a_site_and_its_hosts_are_confirmed() {
         let source = Source { name: "qmp-site-a".into(), external: Some(external), ..Source::default() };
         let stream = Config { name: "qmp-site-a".into(), sources: Some(vec![source]), ..Config::default() };
         async_nats::jetstream::new(centre).create_stream(stream).await.expect("creates");
-        let mut reader = StreamReader::new(servers(&[sites.centre.url()]), "qmp-site-a", Vec::new(), 0);
+        let mut reader = StreamReader::new(
+            servers(&[sites.centre.url()]),
+            "qmp-site-a",
+            Vec::new(),
+            StreamStart::After(0),
+        );
         for expected in offsets {
             let read = timeout(PATIENCE, reader.next()).await.expect("a message").expect("a message");
             assert_eq!(read.decode().expect("a record").link.offset, expected, "those of one site alone");

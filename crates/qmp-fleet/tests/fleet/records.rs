@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use qmp_fleet::{
     CloudEventAttributes, Link, Message, PublishConfig, PublishDriver, PublisherState, ServerConfig,
-    StreamReader, StreamRequest,
+    StreamReader, StreamRequest, StreamStart,
 };
 use qmp_testing::NatsServer;
 use qmp_wire::{Body, Epoch, Offset, Record, Seq, UnixMicros};
@@ -76,7 +76,7 @@ pub(crate) async fn publish_all(driver: &mut PublishDriver, offsets: &[Offset]) 
 
 /// The offsets and links of the messages in the stream of `server`, in the order of the stream.
 pub(crate) async fn links(server: &NatsServer, count: usize) -> Vec<Link> {
-    let mut reader = StreamReader::new(servers(&[server.url()]), "qmp", Vec::new(), 0);
+    let mut reader = StreamReader::new(servers(&[server.url()]), "qmp", Vec::new(), StreamStart::After(0));
     let mut links = Vec::new();
     loop {
         let message = tokio::time::timeout(qmp_testing::PATIENCE, reader.next()).await;

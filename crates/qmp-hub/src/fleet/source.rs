@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use qmp_fleet::{Confirmation, FleetError, StreamReader};
+use qmp_fleet::{Confirmation, FleetError, StreamReader, StreamStart};
 use qmp_host::clock;
 use qmp_journal::{Appender, Feed, ForeignError, JournalEnded};
 use tokio::sync::watch;
@@ -78,7 +78,8 @@ impl Source {
     ) -> Self {
         let intake = Intake::new(feeds, hosts, config.patterns(), &config.to_string(), position);
         let filters = config.filters();
-        let reader = StreamReader::new(config.server.clone(), &config.stream, filters, position);
+        let start = StreamStart::After(position);
+        let reader = StreamReader::new(config.server.clone(), &config.stream, filters, start);
         Self {
             config,
             reader,
@@ -112,6 +113,7 @@ impl Source {
         if self.commit().await.is_ok() {
             let _ = tokio::time::timeout(LAST_CONFIRMATION_TIMEOUT, self.confirm()).await;
         }
+        self.reader.close().await;
     }
 
     /// Connects, and reads until an error.
@@ -285,8 +287,7 @@ impl Source {
         let filters = self.config.filters();
         if matches!(error, FleetError::Filter { .. }) {
             // Hosts are selected here in any case.
-            let server = self.config.server.clone();
-            self.reader = StreamReader::new(server, &self.config.stream, Vec::new(), self.reader.position());
+            self.reader.set_filters(Vec::new());
             tracing::warn!(
                 filters = filters.len(),
                 "the server does not filter by host; all records are read"
@@ -299,13 +300,7 @@ impl Source {
                 | FleetError::Unauthorized
                 | FleetError::Lost
         );
-        let text = error.to_string();
-        let advice = if text.contains("10059") {
-            "; the rule of a host creates the stream: check its `stream` and its server"
-        } else {
-            ""
-        };
-        let problem: Box<str> = format!("{text}{advice}").into();
+        let problem: Box<str> = error.to_string().into();
         self.status.update(|status| {
             if status.problem.as_deref() != Some(&*problem) {
                 tracing::warn!("source {}: {problem}", status.source);
