@@ -15,7 +15,7 @@ pub struct Finding {
     pub kind: &'static str,
     /// One sentence for people.
     pub summary: String,
-    /// The records from which it was concluded, in order, at least one.
+    /// The records from which it was concluded, in order, at least one; none for a finding over hosts, whose data names them.
     pub causes: Causes,
     /// The facts for programs.
     pub data: Map<String, Value>,

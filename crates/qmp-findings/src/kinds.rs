@@ -5,9 +5,7 @@ use crate::clock_steps;
 use crate::drift;
 use crate::interrupted;
 use crate::jobs;
-use crate::libvirt;
 use crate::migration;
-use crate::observation::PROCESS_ENDED;
 use crate::powerdown;
 use crate::sequels;
 use crate::storms;
@@ -17,7 +15,6 @@ use crate::unseen;
 use crate::why;
 use FindingExtent::{Moment, OwnRule, Span};
 use FindingSeverity::{Lifecycle, Warning};
-use serde_json::Value;
 
 /// The kind of the finding that a monitor does not answer. The hub adds it, since the hub knows when it asked.
 pub const SILENT: &str = "silent";
@@ -37,6 +34,15 @@ pub const NOTE: &str = "note";
 
 /// The kind of the record that rules are silenced for a VM.
 pub const SILENCE: &str = "silence";
+
+/// The kind of the finding about a migration from one host to another, by the records of both.
+pub const MIGRATED: &str = "migrated";
+
+/// The kind of the finding that one VM runs on two hosts at once.
+pub const TWO_HOSTS: &str = "two-hosts";
+
+/// The kind of the finding that such a VM does not run on both hosts any more.
+pub const TWO_HOSTS_OVER: &str = "two-hosts-over";
 
 /// A kind of finding.
 ///
@@ -121,6 +127,12 @@ pub static KINDS: &[FindingKind] = &[
         extent: Span("duration_seconds"),
     },
     FindingKind {
+        name: MIGRATED,
+        members: &["downtime_seconds", "duration_seconds", "evidence", "hosts", "result", "uuid"],
+        severity: Lifecycle,
+        extent: Span("duration_seconds"),
+    },
+    FindingKind {
         name: migration::MIGRATION,
         members: &[
             "began_unseen",
@@ -201,6 +213,18 @@ pub static KINDS: &[FindingKind] = &[
         extent: OwnRule,
     },
     FindingKind {
+        name: TWO_HOSTS,
+        members: &["evidence", "hosts", "since", "uuid"],
+        severity: Warning,
+        extent: OwnRule,
+    },
+    FindingKind {
+        name: TWO_HOSTS_OVER,
+        members: &["evidence", "hosts", "running", "seconds", "since", "uuid"],
+        severity: Lifecycle,
+        extent: OwnRule,
+    },
+    FindingKind {
         name: unplug_ignored::UNPLUG_IGNORED,
         members: &["client", "device", "running", "waited_seconds"],
         severity: Lifecycle,
@@ -210,20 +234,6 @@ pub static KINDS: &[FindingKind] = &[
     FindingKind { name: why::WHY_PAUSED, members: WHY, severity: Lifecycle, extent: OwnRule },
     FindingKind { name: why::WHY_RESET, members: WHY_RESET, severity: Lifecycle, extent: Moment },
     FindingKind { name: why::WHY_SUSPENDED, members: WHY, severity: Lifecycle, extent: OwnRule },
-];
-
-/// Causes of a stop, a reset or an end that no guest and no operator intended.
-const FAULTS: [&str; 10] = [
-    "crashed",
-    "exited",
-    "gone",
-    "guest-panic",
-    "host-error",
-    "internal-error",
-    "io-error",
-    "killed",
-    "memory-failure",
-    "watchdog",
 ];
 
 const STORM: &[&str] = &["count", "event", "first", "last", "span_seconds"];
@@ -302,42 +312,6 @@ impl FindingKind {
     }
 }
 
-impl FindingSeverity {
-    /// The severity of findings of the kind with this name.
-    #[must_use]
-    pub fn of(kind: &str) -> Self {
-        FindingKind::from_name(kind).map_or(Lifecycle, |kind| kind.severity)
-    }
-
-    /// The severity of a record with the form of a finding: of a stop, a reset or an end, by its cause; of the end of a process,
-    /// by whether a signal ended it.
-    #[must_use]
-    pub fn of_record(kind: &str, data: Option<&str>) -> Self {
-        let is_by_cause = [why::WHY_ENDED, why::WHY_PAUSED, why::WHY_RESET].contains(&kind);
-        if !is_by_cause && kind != PROCESS_ENDED {
-            return Self::of(kind);
-        }
-        let data: Value = data.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
-        let text = |member: &str| data.get(member).and_then(Value::as_str).unwrap_or_default();
-        let is_fault =
-            |cause: &str| FAULTS.contains(&cause) || (cause == "unknown" && kind == why::WHY_ENDED);
-        let is_warning = match is_by_cause {
-            true => is_fault(text("cause")) || is_fault(text("ended_by")),
-            false => data.get("signal").is_some(),
-        };
-        if is_warning { Warning } else { Lifecycle }
-    }
-
-    /// The severity of the end of an epoch with this detail: a warning if libvirt says that the VM failed.
-    #[must_use]
-    pub fn of_detached(detail: Option<&str>) -> Self {
-        match detail.and_then(libvirt::ended_word) {
-            Some("failed" | "crashed") => Warning,
-            _ => Lifecycle,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -348,35 +322,6 @@ mod tests {
     fn names_are_distinct() {
         let names: BTreeSet<&str> = KINDS.iter().map(|kind| kind.name).collect();
         assert_eq!(names.len(), KINDS.len());
-    }
-
-    #[test]
-    fn severity_of_a_record_depends_on_its_cause() {
-        let cases = [
-            ("why-ended", r#"{"cause": "killed", "ended_by": "killed"}"#, Warning),
-            ("why-ended", r#"{"cause": "io-error", "ended_by": "host-signal"}"#, Warning),
-            ("why-ended", r#"{"cause": "host-signal", "ended_by": "killed"}"#, Warning),
-            ("why-ended", r#"{"cause": "unknown"}"#, Warning),
-            ("why-ended", r#"{"cause": "guest-shutdown", "ended_by": "guest-shutdown"}"#, Lifecycle),
-            ("why-paused", r#"{"cause": "guest-panic"}"#, Warning),
-            ("why-paused", r#"{"cause": "unknown"}"#, Lifecycle),
-            ("why-paused", r#"{"cause": "host-stop"}"#, Lifecycle),
-            ("why-reset", r#"{"cause": "watchdog"}"#, Warning),
-            ("why-suspended", r#"{"cause": "killed"}"#, Lifecycle),
-            ("process-ended", r#"{"pid": 7, "signal": 9}"#, Warning),
-            ("process-ended", r#"{"pid": 7, "exit_code": 0}"#, Lifecycle),
-            ("storm", "{}", Warning),
-            ("command", "{}", Lifecycle),
-        ];
-        for (kind, data, severity) in cases {
-            assert_eq!(FindingSeverity::of_record(kind, Some(data)), severity, "{kind} {data}");
-        }
-        assert_eq!(FindingSeverity::of_record("why-ended", None), Lifecycle);
-        let details =
-            [(Some("libvirt: failed"), Warning), (Some("libvirt: saved"), Lifecycle), (None, Lifecycle)];
-        for (detail, severity) in details {
-            assert_eq!(FindingSeverity::of_detached(detail), severity, "{detail:?}");
-        }
     }
 
     #[test]

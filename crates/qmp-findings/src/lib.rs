@@ -16,6 +16,9 @@
 //! records ─ VmTracker (one a VM): local time → observation → each correlator → budget → findings
 //! ```
 //!
+//! What the records of several hosts tell together is concluded by [`HostCorrelators`], from the records and from the states of
+//! their VMs.
+//!
 //! Every kind, with an example, is in `docs/findings.md`; the reasons for the design are in
 //! `docs/adr/0005-findings.md`. A new correlator is a file in `src/`, with its `mod` line and its line in
 //! `correlator_set.rs`; each of its kinds is a row of the table in `kinds.rs`.
@@ -55,6 +58,7 @@ mod unseen;
 mod why;
 
 mod kinds;
+mod severity;
 mod members;
 mod persist_words;
 mod recorded;
@@ -65,13 +69,16 @@ mod tracker;
 mod correlators;
 mod checkpoint;
 mod state_alerts;
+mod hosts;
 
 pub use checkpoint::SavedState;
 pub use condition::Condition;
 pub use correlators::Correlators;
 pub use finding::{Finding, Id};
+pub use hosts::HostCorrelators;
 pub use kinds::{
-    ALERT, ANSWERS_AGAIN, FindingExtent, FindingKind, FindingSeverity, KINDS, NOTE, RESOLVED, SILENCE, SILENT,
+    ALERT, ANSWERS_AGAIN, FindingExtent, FindingKind, FindingSeverity, KINDS, MIGRATED, NOTE, RESOLVED,
+    SILENCE, SILENT, TWO_HOSTS, TWO_HOSTS_OVER,
 };
 pub use libvirt::{LIBVIRT_DETAIL, LIBVIRT_STATE, snapshot_run_state};
 pub use limits::*;

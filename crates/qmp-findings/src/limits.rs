@@ -1,4 +1,4 @@
-//! The limits of the correlators, each with its unit and its reason. All memory is per VM.
+//! The limits of the correlators, each with its unit and its reason. Memory is per VM unless stated otherwise.
 
 use std::time::Duration;
 
@@ -139,3 +139,17 @@ pub const CHECKPOINT_RECORDS: u32 = 4_096;
 /// VM's own data without a bound (the information of a panic, the list of its jobs) may be larger, and the records are
 /// then read again instead.
 pub const CHECKPOINT_MAX_BYTES: usize = 256 << 10;
+
+/// How long a VM runs on two hosts before that is reported: longer than clocks of hosts that are kept by NTP differ, and than the
+/// records of a hand-over are apart.
+pub const TWO_HOSTS_MIN: Duration = Duration::from_secs(10);
+
+/// How far the two sides of a migration may be apart, by the clocks of two hosts.
+pub const MIGRATION_SIDES_MAX: Duration = Duration::from_secs(60);
+
+/// VMs of other hosts that are compared with each other, over all hosts (some 300 bytes each). Beyond that, VMs that do not run
+/// are dropped, and others are not compared.
+pub const HOST_VMS_MAX: usize = 200_000;
+
+/// VMs with one UUID that are compared with each other. A UUID that many copies of a VM have is reported for some of them.
+pub const VMS_OF_UUID_MAX: usize = 16;

@@ -5,6 +5,7 @@ use super::KINDS;
 mod checkpoint;
 mod commands;
 mod continued;
+mod hosts;
 mod ignored;
 mod interrupted;
 mod jobs;

@@ -8,11 +8,13 @@
 //! the clock, waits until all earlier appends are committed, reads up to there, and then passes that time to the correlators.
 //!
 //! VMs of other hosts have states, and nothing else: their own hub records their findings, asks their monitors, and applies
-//! its rules on states to them. Its findings arrive as records.
+//! its rules on states to them. Its findings arrive as records. What several hosts tell together is concluded here (see
+//! `hosts.rs`).
 
 mod alerts;
 mod checkpoint;
 mod finding_counts;
+mod hosts;
 mod resume;
 mod vm_states;
 
@@ -159,6 +161,7 @@ impl Observer {
         let reader = self.reader.clone();
         let resumed = blocking(move || resume::resume(&reader, by)).await?;
         *self.shared.lock() = resumed.correlators;
+        *lock(&self.shared.hosts) = resumed.hosts;
         self.shared.position.send_replace(resumed.upto);
         self.append(&resumed.unrecorded, resumed.checkpoints).await?;
         self.ask();
@@ -295,6 +298,7 @@ fn correlate(
     }
     let (mut found, mut checkpoints) = (Vec::new(), Vec::new());
     let (mut correlators, mut alerts) = (shared.lock(), lock(&shared.alerts));
+    let mut over_hosts = lock(&shared.hosts);
     for record in records {
         if record.epoch.0 > 1 && !correlators.has_vm(&record.vm) {
             let before = Offset(record.offset.map_or(0, |offset| offset.0.saturating_sub(1)));
@@ -302,6 +306,7 @@ fn correlate(
         }
         correlators.record(record, &mut found);
         alerts::observe(shared, &mut alerts, &correlators, record, &mut found);
+        hosts::observe(&mut over_hosts, &correlators, record, &mut found);
         shared.finding_counts.count(record);
         checkpoints.extend(
             record.offset.and_then(|offset| checkpoint::checkpoint(&mut correlators, &record.vm, offset)),

@@ -10,6 +10,8 @@ mod findings_checkpoints;
 mod findings_real_qemu;
 mod findings_recorded;
 mod fleet;
+mod fleet_findings;
+mod fleet_real_qemu;
 mod hub_damage;
 mod hub_endpoints;
 mod hub_epochs;

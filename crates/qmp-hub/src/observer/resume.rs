@@ -10,16 +10,19 @@
 //! VM, and no finding.
 //!
 //! Only VMs that may be unfinished are read: those with a record since an hour before the last finding. Findings are recorded
-//! in the order of their records, and at most that much later.
+//! in the order of their records, and at most that much later. VMs of other hosts are read in any case: their states are compared
+//! with each other.
 
 use std::collections::{HashMap, HashSet};
 
 use qmp_findings::state::MissingRecords;
-use qmp_findings::{Correlators, EPOCHS_READ, Finding, is_evidence};
+use qmp_findings::{Correlators, EPOCHS_READ, Finding, HostCorrelators, is_evidence};
 use qmp_journal::{Checkpoint, Globs, JournalError, Query, Reader, RecordKind};
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::checkpoint::{checkpoint, restore_checkpoint};
+use super::hosts::{self, Rereading};
+use crate::vm::is_of_other_host;
 
 /// How long after its causes a finding may be recorded, and twice that, in microseconds: the longest deadline is 10 min.
 const UNFINISHED_US: i64 = 3_600_000_000;
@@ -37,6 +40,7 @@ const READ_TOGETHER_RECORDS: u64 = 16_384;
 #[derive(Debug)]
 pub(super) struct ResumeResult {
     pub(super) correlators: Correlators,
+    pub(super) hosts: HostCorrelators,
     /// Everything up to here was read.
     pub(super) upto: Offset,
     /// Findings from records in the journal that are not in the journal.
@@ -53,6 +57,7 @@ struct RereadResult {
     checkpoints: HashMap<Box<str>, (Epoch, Checkpoint)>,
     /// The epochs in which records are missing.
     incomplete: HashSet<(Box<str>, Epoch)>,
+    over_hosts: Rereading,
 }
 
 /// The identity of a finding: VM, kind and causes.
@@ -77,16 +82,18 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<ResumeResult, Jo
         .map(|record| record.vm.into_owned().into())
         .collect();
     let mut begins = reader.last_epochs(EPOCHS_READ)?;
-    begins.retain(|(vm, _)| recent.contains(vm));
+    begins.retain(|(vm, _)| recent.contains(vm) || is_of_other_host(vm));
     let (mut correlators, mut again) = (Correlators::new(), RereadResult::default());
+    hosts::restore(&mut again.over_hosts.hosts, reader)?;
     for (vm, begin) in &mut begins {
         *begin = behind_checkpoint(&mut correlators, reader, vm, *begin, upto);
+        again.over_hosts.adopt(vm, &correlators);
     }
     begins.sort_unstable_by_key(|(_, begin)| *begin);
     for vms in begins.chunks(VMS_AT_ONCE) {
         read(reader, vms, upto, &mut correlators, Some(&mut again))?;
     }
-    let RereadResult { mut ledger, checkpoints, incomplete } = again;
+    let RereadResult { mut ledger, checkpoints, incomplete, over_hosts } = again;
     // An earlier hub also recorded what it concluded from the absence of events.
     let mut found = Vec::new();
     correlators.time_passed(by, &mut found);
@@ -107,7 +114,9 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<ResumeResult, Jo
     unrecorded.retain(|finding| !is_incomplete(finding));
     let checkpoints = checkpoints.into_values().filter(|(epoch, made)| is_of_last_two(&made.vm, *epoch));
     let checkpoints = checkpoints.map(|(_, made)| made).collect();
-    Ok(ResumeResult { correlators, upto, unrecorded, checkpoints })
+    let (hosts, unrecorded_over_hosts) = over_hosts.end();
+    unrecorded.extend(unrecorded_over_hosts);
+    Ok(ResumeResult { correlators, hosts, upto, unrecorded, checkpoints })
 }
 
 /// Where to begin reading a VM whose last epochs begin at `begin`: after its checkpoint if that is among them.
@@ -195,6 +204,7 @@ fn read_stretch(
             match &mut again {
                 Some(again) => {
                     again.ledger.record(record);
+                    again.over_hosts.record(record, correlators);
                     again.note_missing(&record.vm, correlators.missing(&record.vm));
                     found.drain(..).for_each(|finding| again.ledger.conclude(finding));
                     let checkpoint = checkpoint(correlators, &record.vm, offset);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use qmp_findings::state::VmState;
-use qmp_findings::{Correlators, GONE, Id, Question, StateAlerts, UnendedVm};
+use qmp_findings::{Correlators, GONE, HostCorrelators, Id, Question, StateAlerts, UnendedVm};
 use qmp_host::{blocking, lock};
 use qmp_journal::Reader;
 use qmp_wire::{Offset, UnixMicros};
@@ -44,6 +44,8 @@ pub(super) struct ObserverState {
     pub(super) correlators: Mutex<Correlators>,
     /// Locked after `correlators`.
     pub(super) alerts: Mutex<StateAlerts>,
+    /// Locked after `alerts`.
+    pub(super) hosts: Mutex<HostCorrelators>,
     /// The VMs of the hub; `None` without one.
     pub(super) followed: OnceLock<Box<dyn FollowedVms>>,
     pub(super) finding_counts: FindingCounts,

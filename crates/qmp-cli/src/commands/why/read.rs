@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use qmp_journal::{Globs, Query, RecordKind};
-use qmp_wire::{Offset, QualifiedName, Record, UnixMicros};
+use qmp_wire::{Epoch, Offset, QualifiedName, Record, UnixMicros};
 
 use crate::commands::left;
 use crate::commands::log::source::Source;
@@ -38,19 +38,19 @@ pub(super) async fn key(source: &Source, vm: &str) -> Result<String, Failure> {
 
 /// The VM of the hub's host with this name, or else two of those of other hosts.
 async fn keys_at_hub(client: &HubClient, vm: &str) -> Result<Vec<String>, HubError> {
-    let last = async |query: HubQuery| -> Result<Option<String>, HubError> {
-        let record = client.records(&query.with("last", 1)).await?.next_record().await?;
-        Ok(record.map(|record| record.vm.into_owned()))
+    let last = async |query: HubQuery| -> Result<Option<Record<'static>>, HubError> {
+        client.records(&query.with("last", 1)).await?.next_record().await
     };
-    if last(left::of(&format!("/{vm}"))).await?.is_some() {
+    // A finding over hosts is a record of this hub about a VM that was never attached here.
+    let own = last(left::of(&format!("/{vm}"))).await?;
+    if own.is_some_and(|record| record.epoch > Epoch(0)) {
         return Ok(vec![vm.to_owned()]);
     }
-    let Some(one) = last(left::of(vm)).await? else { return Ok(Vec::new()) };
-    let Some(host) = QualifiedName::parse(&one).map(|name| name.host.to_owned()) else {
-        return Ok(vec![one]);
-    };
-    let other = last(left::of(vm).with("host", format_args!("!{host}"))).await?;
-    Ok([one].into_iter().chain(other).collect())
+    let of_others = || left::of(vm).with("host", "*");
+    let Some(one) = last(of_others()).await? else { return Ok(Vec::new()) };
+    let host = QualifiedName::divide(&one.vm).0.unwrap_or_default();
+    let other = last(of_others().with("host", format_args!("!{host}"))).await?;
+    Ok([one].into_iter().chain(other).map(|record| record.vm.into_owned()).collect())
 }
 
 /// Passes the records of a VM to `take`, up to the present head or until `take` breaks.
