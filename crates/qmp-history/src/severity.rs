@@ -20,7 +20,7 @@ pub enum Severity {
     News,
 }
 
-/// A record with more urgency than its name has: an event that reports a failure, a finding that is a warning.
+/// A record with more urgency than its name has: an event that reports a failure, a finding or an end that is a warning.
 pub(crate) const URGENT: Class = Class::new(1);
 
 /// A finding that is evidence, and no conclusion.
@@ -59,13 +59,13 @@ impl Severity {
     /// The severity of other records of this kind and class.
     pub(crate) fn of_kind(kind: RecordKind, class: Class) -> Self {
         match (kind, class) {
-            (RecordKind::Finding, URGENT) => Self::Warning,
+            (RecordKind::Finding | RecordKind::Detached, URGENT) => Self::Warning,
             (RecordKind::Finding, EVIDENCE) | (RecordKind::Event | RecordKind::Attached, _) => Self::News,
             (RecordKind::Finding | RecordKind::Detached, _) => Self::Lifecycle,
         }
     }
 
-    /// The severity of a finding of this kind.
+    /// The severity of findings of this kind, whose records may have another one by their causes.
     pub(crate) fn of_finding(finding: &str) -> Self {
         match FindingSeverity::of(finding) {
             FindingSeverity::Warning => Self::Warning,
@@ -84,9 +84,18 @@ pub(crate) fn class(body: &Body<'_>, is_evidence: bool) -> Class {
             }
             _ => Class::default(),
         },
-        Body::Finding { .. } if is_evidence => EVIDENCE,
-        Body::Finding { finding, .. } if FindingSeverity::of(finding) == FindingSeverity::Warning => URGENT,
-        Body::Finding { .. } | Body::Attached { .. } | Body::Detached { .. } => Class::default(),
+        Body::Finding { finding, data, .. } => {
+            match (FindingSeverity::of_record(finding, data.as_deref()), is_evidence) {
+                (FindingSeverity::Warning, _) => URGENT,
+                (FindingSeverity::Lifecycle, true) => EVIDENCE,
+                (FindingSeverity::Lifecycle, false) => Class::default(),
+            }
+        }
+        Body::Detached { detail, .. } => match FindingSeverity::of_detached(detail.as_deref()) {
+            FindingSeverity::Warning => URGENT,
+            FindingSeverity::Lifecycle => Class::default(),
+        },
+        Body::Attached { .. } => Class::default(),
     }
 }
 
@@ -122,18 +131,41 @@ mod tests {
         }
     }
 
-    /// Summaries have the class and no kind of a finding, other results the kind.
+    /// Summaries have the class and no kind of a finding.
     #[test]
-    fn severity_of_finding_by_class_and_by_kind_is_the_same() {
+    fn severity_of_finding_is_that_of_its_cause() {
+        let of = |finding: &str, data: Option<&str>, is_evidence| {
+            let (finding, data) = (finding.to_owned().into(), data.map(|data| data.to_owned().into()));
+            let body = Body::Finding { finding, summary: "".into(), causes: Vec::new(), data };
+            Severity::of_kind(RecordKind::Finding, class(&body, is_evidence))
+        };
         for kind in qmp_findings::KINDS {
-            let body = Body::Finding {
-                finding: kind.name.into(),
-                summary: "".into(),
-                causes: Vec::new(),
-                data: None,
-            };
-            let by_class = Severity::of_kind(RecordKind::Finding, class(&body, false));
-            assert_eq!(Severity::of_finding(kind.name), by_class, "{}", kind.name);
+            assert_eq!(of(kind.name, None, false), Severity::of_finding(kind.name), "{}", kind.name);
+        }
+        let cases = [
+            ("why-paused", r#"{"cause": "io-error"}"#, false, Severity::Warning),
+            ("why-paused", r#"{"cause": "host-stop"}"#, false, Severity::Lifecycle),
+            ("why-ended", r#"{"cause": "killed"}"#, false, Severity::Warning),
+            ("process-ended", r#"{"signal": 9}"#, true, Severity::Warning),
+            ("process-ended", r#"{"exit_code": 0}"#, true, Severity::News),
+            ("query", "{}", true, Severity::News),
+        ];
+        for (finding, data, is_evidence, expected) in cases {
+            assert_eq!(of(finding, Some(data), is_evidence), expected, "{finding} {data}");
+        }
+    }
+
+    #[test]
+    fn severity_of_an_end_is_that_of_the_word_of_libvirt() {
+        let cases = [
+            (Some("libvirt: crashed"), Severity::Warning),
+            (Some("libvirt: saved"), Severity::Lifecycle),
+            (None, Severity::Lifecycle),
+        ];
+        for (detail, expected) in cases {
+            let (reason, detail) = (qmp_wire::DetachReason::PeerClosed, detail.map(Into::into));
+            let body = Body::Detached { reason, detail, certain_until: None };
+            assert_eq!(Severity::of_kind(RecordKind::Detached, class(&body, false)), expected);
         }
     }
 }

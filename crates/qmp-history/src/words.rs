@@ -53,7 +53,7 @@ struct Words;
 
 impl Digest for Words {
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn digest(&self, received: UnixMicros, body: &Body<'_>, changes: &mut Vec<Change<'static>>) -> Class {
