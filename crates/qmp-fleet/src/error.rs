@@ -17,6 +17,23 @@ pub enum FleetError {
         /// The cause.
         source: io::Error,
     },
+    /// A file of certificates cannot be read.
+    #[error("cannot read the certificates in {}: {source}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is no connection with TLS.
+    #[error(
+        "cannot connect with TLS: {cause}: `ca-file` names the authority of the server's certificate, and `certificate` \
+         that of this client if the server asks for one"
+    )]
+    Tls {
+        /// The cause.
+        cause: Box<str>,
+    },
     /// There is no connection.
     #[error("cannot connect: {cause}")]
     Connect {
@@ -157,6 +174,20 @@ impl ServerError {
 }
 
 impl FleetError {
+    /// Whether there is a connection to a server, which reported the error or caused it.
+    #[must_use]
+    pub fn is_of_server(&self) -> bool {
+        !matches!(
+            self,
+            Self::Credentials { .. }
+                | Self::Certificates { .. }
+                | Self::Tls { .. }
+                | Self::Connect { .. }
+                | Self::Unauthorized
+                | Self::Lost
+        )
+    }
+
     /// Whether the next attempt cannot succeed, because of the message itself.
     #[must_use]
     pub fn is_of_message(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Servers and credentials, and the connection.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -160,13 +160,22 @@ impl ServerConfig {
             options = read.map_err(|source| FleetError::Credentials { path: path.clone(), source })?;
         }
         if let Some(path) = &self.ca_file {
+            check_readable(path).await?;
             options = options.add_root_certificates(path.clone());
         }
         if let Some(path) = &self.certificate {
+            check_readable(path).await?;
             options = options.add_client_certificate(path.clone(), path.clone()).require_tls(true);
         }
         Ok(options)
     }
+}
+
+/// The error of the client does not name the file.
+async fn check_readable(path: &Path) -> Result<(), FleetError> {
+    let file = path.to_owned();
+    let opened = qmp_host::blocking(move || std::fs::File::open(file).map(drop)).await;
+    opened.map_err(|source| FleetError::Certificates { path: path.into(), source })
 }
 
 fn connect_error(error: &ConnectError) -> FleetError {
@@ -181,7 +190,17 @@ fn connect_error(error: &ConnectError) -> FleetError {
     {
         return FleetError::Unauthorized;
     }
+    if error.kind() == ConnectErrorKind::Tls || is_of_tls(&cause) {
+        return FleetError::Tls { cause: cause.into() };
+    }
     FleetError::Connect { cause: cause.into() }
+}
+
+/// Whether the text is an error of a certificate or an alert of the peer: after the handshake, the client reports them as those
+/// of reading.
+fn is_of_tls(cause: &str) -> bool {
+    let cause = cause.to_lowercase();
+    ["certificate", "fatal alert", "tls"].iter().any(|word| cause.contains(word))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use qmp_sinks::{SinkState, SinkStatus};
 use serde::Serialize;
 
 use super::error::ApiError;
@@ -53,16 +54,24 @@ fn problems(api: &ApiState) -> Vec<Problem> {
         let desc = format!("{} ({}): {}", status.source, status.state, status.problem?);
         Some(Problem { class: "FleetSource", desc })
     });
+    let rules = api.rules.statuses().into_iter().filter_map(|status| {
+        let SinkStatus { rule, state, last_error, problem, .. } = status;
+        let error = last_error.filter(|_| state != SinkState::Delivering);
+        let fault = error.or(problem)?;
+        Some(Problem { class: "RuleFailing", desc: format!("rule {rule}: {fault}") })
+    });
     // The relays are the last ones, because of many only the first are shown.
-    shortened(left_out.into_iter().chain(sources).chain(relays).collect())
+    shortened(left_out.into_iter().chain(sources).chain(rules).chain(relays).collect())
 }
 
 /// The first problems; of more than the limit, the last one has the number of the others.
 fn shortened(mut problems: Vec<Problem>) -> Vec<Problem> {
     if problems.len() > PROBLEMS_MAX {
-        let more = problems.split_off(PROBLEMS_MAX - 1).len();
-        let desc = format!("and {more} more relays are not served; `qmp status NAME` and the log list them");
-        problems.push(Problem { class: "RelayNotServed", desc });
+        let more = problems.split_off(PROBLEMS_MAX - 1);
+        let class = more.last().map_or("RelayNotServed", |last| last.class);
+        let count = more.len();
+        let desc = format!("and {count} more; `qmp status`, `qmp status NAME` and the log list them");
+        problems.push(Problem { class, desc });
     }
     problems
 }
@@ -120,10 +129,6 @@ mod tests {
         assert_eq!(problems(PROBLEMS_MAX).last().expect("the last").desc, "relay 15");
         let shown = problems(PROBLEMS_MAX + 4);
         assert_eq!(shown.len(), PROBLEMS_MAX);
-        assert!(
-            shown[PROBLEMS_MAX - 1].desc.starts_with("and 5 more relays"),
-            "{}",
-            shown[PROBLEMS_MAX - 1].desc
-        );
+        assert!(shown[PROBLEMS_MAX - 1].desc.starts_with("and 5 more; "), "{}", shown[PROBLEMS_MAX - 1].desc);
     }
 }

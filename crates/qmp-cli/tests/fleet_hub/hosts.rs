@@ -81,6 +81,16 @@ impl Host {
         wait_for("a command", || (self.run(&["exec", vm, command]).code == Some(0)).then_some(()));
     }
 
+    /// The body of the hub's response to a GET.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        get(self.home.path(), path)
+    }
+
+    /// The same for a body that is not JSON.
+    pub(crate) fn get_text(&self, path: &str) -> String {
+        get_text(self.home.path(), path).unwrap_or_default()
+    }
+
     /// The records of the host's journal.
     pub(crate) fn records(&self) -> Records {
         let of_host = |vm: &str| format!("{}/{vm}", self.name);
@@ -129,6 +139,11 @@ impl FleetHub {
     /// The body of the hub's response to a GET.
     pub(crate) fn get(&self, path: &str) -> Value {
         get(self.home.path(), path)
+    }
+
+    /// The same for a body that is not JSON.
+    pub(crate) fn get_text(&self, path: &str) -> String {
+        get_text(self.home.path(), path).unwrap_or_default()
     }
 
     /// The records of other hosts' VMs in the journal.

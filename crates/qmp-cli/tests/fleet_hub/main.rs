@@ -6,4 +6,5 @@ mod support;
 mod hosts;
 mod jetstream;
 mod kills;
+mod logins;
 mod tail;

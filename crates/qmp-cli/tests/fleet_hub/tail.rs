@@ -279,3 +279,28 @@ fn wrong_use_is_refused_and_faults_are_named() {
         assert!(!refused.stderr.contains("wrong@"), "{refused:?}");
     }
 }
+
+#[test]
+fn reader_of_a_stream_needs_few_permissions() {
+    let users = "authorization { users: [\n\
+        { user: host, password: host }\n\
+        { user: reader, password: reader, permissions: {\n\
+            publish: [\"$JS.API.STREAM.INFO.qmp\", \"$JS.API.CONSUMER.CREATE.qmp\", \n\
+                \"$JS.API.CONSUMER.MSG.NEXT.qmp.*\", \"$JS.API.CONSUMER.DELETE.qmp.*\"]\n\
+            subscribe: [\"_INBOX.>\"] } }\n\
+    ] }";
+    for program in NatsServer::programs() {
+        let nats = directory();
+        let server = NatsServer::start(program, nats.path(), users);
+        let login = |user: &str| server.url().replace("nats://", &format!("nats://{user}:{user}@"));
+        let host = Host::start("node1", &["web1"], &format!("nats = '{}'", login("host")));
+        wait_for("the stream", || stream(&server)?["state"]["last_seq"].as_u64().filter(|last| *last > 0));
+        for filter in [&["--since", "1h"][..], &["--since", "1h", "--vm", "web1"]] {
+            let tail = Process::start(nats.path(), &[&["tail", "--from", &login("reader")], filter].concat());
+            line_with(&tail.stdout, "\"kind\":\"attached\"");
+            assert_eq!(tail.interrupt(), Some(0));
+            assert_eq!(consumer_filters(&server).len(), 0, "it may remove its consumer");
+        }
+        drop(host);
+    }
+}

@@ -293,13 +293,6 @@ impl Source {
                 "the server does not filter by host; all records are read"
             );
         }
-        let is_connected = !matches!(
-            error,
-            FleetError::Credentials { .. }
-                | FleetError::Connect { .. }
-                | FleetError::Unauthorized
-                | FleetError::Lost
-        );
         let problem: Box<str> = error.to_string().into();
         self.status.update(|status| {
             if status.problem.as_deref() != Some(&*problem) {
@@ -307,7 +300,7 @@ impl Source {
             }
             status.state = "failing";
             status.problem = Some(problem);
-            if !is_connected {
+            if !error.is_of_server() {
                 status.server_version = None;
             }
         });

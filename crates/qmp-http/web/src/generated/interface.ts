@@ -376,7 +376,7 @@ export type GapsResponse = Gaps;
 export type Health = {
   /** Faults outside the hub's own work; missing if there are none. */
   problems?: {
-    /** `NoDescriptors` or `RelayNotServed`. */
+    /** `NoDescriptors`, `FleetSource`, `RuleFailing` or `RelayNotServed`. */
     class: string;
     /** The fault and what to do, for people. */
     desc: string;
