@@ -7,4 +7,5 @@ mod hosts;
 mod jetstream;
 mod kills;
 mod logins;
+mod several;
 mod tail;
