@@ -7,5 +7,6 @@ mod hosts;
 mod jetstream;
 mod kills;
 mod logins;
+mod outage;
 mod several;
 mod tail;
