@@ -161,25 +161,35 @@ impl StreamReader {
         acknowledged.map_err(|error| reply_error(&connection.events, "confirm", &error))
     }
 
-    /// Creates the stream of the confirmations unless it exists: it keeps the last one for each host.
+    /// Creates the stream of the confirmations unless it exists: it keeps the last one for each host, on as many servers as the
+    /// stream itself.
     ///
     /// # Errors
     ///
     /// Any [`FleetError`].
-    pub async fn create_confirmation_stream(&mut self, replicas: usize) -> Result<(), FleetError> {
-        let (name, subjects) = (confirmation_stream(&self.stream), confirmation_subjects(&self.stream));
-        let connection = self.connected().await?;
+    pub async fn create_confirmation_stream(&mut self) -> Result<(), FleetError> {
+        let (stream, name) = (self.stream.clone(), confirmation_stream(&self.stream));
+        let subjects = confirmation_subjects(&stream);
+        let Connection { context, events, .. } = self.connected().await?;
+        let stream = find_stream(context, events, &stream).await?;
+        let num_replicas = stream.cached_info().config.num_replicas;
         let config = jetstream::stream::Config {
             name,
             subjects: vec![subjects],
             max_messages_per_subject: 1,
-            num_replicas: replicas,
+            num_replicas,
             ..jetstream::stream::Config::default()
         };
-        let created = connection.context.get_or_create_stream(config).await;
-        created
-            .map(drop)
-            .map_err(|error| reply_error(&connection.events, "create the stream of confirmations", &error))
+        let doing = "create the stream of confirmations";
+        let created = context.get_or_create_stream(config.clone()).await;
+        let created = created.map_err(|error| reply_error(events, doing, &error))?;
+        let found = &created.cached_info().config;
+        if found.num_replicas >= num_replicas {
+            return Ok(());
+        }
+        let config = jetstream::stream::Config { num_replicas, ..found.clone() };
+        let updated = context.update_stream(config).await;
+        updated.map(drop).map_err(|error| reply_error(events, "copy the stream of confirmations", &error))
     }
 
     /// The version of the server; `None` without a connection.

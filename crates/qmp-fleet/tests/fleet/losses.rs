@@ -94,7 +94,7 @@ async fn older_copy_of_the_store_gets_what_was_not_confirmed_again() {
         let mut driver = driver(&server);
         publish_all(&mut driver, early).await;
         let mut hub = StreamReader::new(servers(&[server.url()]), "qmp", Vec::new(), StreamStart::After(0));
-        hub.create_confirmation_stream(1).await.expect("creates");
+        hub.create_confirmation_stream().await.expect("creates");
         let confirmed = early[59];
         let confirmation = Confirmation { journal: JOURNAL.into(), offset: confirmed, again: false };
         hub.confirm(HOST, &confirmation).await.expect("confirms");
@@ -130,7 +130,7 @@ async fn request_of_a_fleet_hub_is_heard_by_an_idle_publisher() {
         let mut driver = driver(&server);
         publish_all(&mut driver, &offsets).await;
         let mut hub = StreamReader::new(servers(&[server.url()]), "qmp", Vec::new(), StreamStart::After(0));
-        hub.create_confirmation_stream(1).await.expect("creates");
+        hub.create_confirmation_stream().await.expect("creates");
         let confirmation = Confirmation { journal: JOURNAL.into(), offset: offsets[4], again: true };
         let (event, confirmed) = tokio::join!(
             async {

@@ -34,7 +34,7 @@ async fn permissions_of_the_manual_are_enough_and_not_more() {
         publish_all(&mut admin, &[Offset(1)]).await;
         let mut reader =
             StreamReader::new(servers(&[url("fleet:read")]), "qmp", Vec::new(), StreamStart::After(0));
-        reader.create_confirmation_stream(1).await.expect("creates");
+        reader.create_confirmation_stream().await.expect("creates");
         assert_eq!(reader.next().await.expect("a message").sequence, 1);
         let confirmation = Confirmation { journal: JOURNAL.into(), offset: Offset(1), again: false };
         reader.confirm(HOST, &confirmation).await.expect("confirms");
@@ -108,7 +108,7 @@ async fn centre_reads_the_stream_of_a_site_and_its_hosts_are_confirmed() {
             let read = timeout(PATIENCE, reader.next()).await.expect("a message").expect("a message");
             assert_eq!(read.decode().expect("a record").link.offset, expected, "those of one site alone");
         }
-        reader.create_confirmation_stream(1).await.expect("creates");
+        reader.create_confirmation_stream().await.expect("creates");
         let confirmation = Confirmation { journal: JOURNAL.into(), offset: Offset(3), again: false };
         reader.confirm(HOST, &confirmation).await.expect("confirms");
         let [host, _] = &mut hosts;

@@ -25,9 +25,6 @@ const CONFIRM_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the last confirmations may take when the hub stops.
 const LAST_CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Servers that keep the confirmations, if the stream of them is created here.
-const CONFIRMATION_REPLICAS: usize = 1;
-
 /// A source.
 pub(super) struct Source {
     config: FleetSourceConfig,
@@ -154,7 +151,7 @@ impl Source {
     }
 
     async fn connect(&mut self) -> Result<(), FleetError> {
-        let created = self.reader.create_confirmation_stream(CONFIRMATION_REPLICAS).await;
+        let created = self.reader.create_confirmation_stream().await;
         let Some(version) = self.reader.server_version() else {
             return Err(created.err().unwrap_or(FleetError::Lost));
         };
