@@ -57,6 +57,7 @@ mod file;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use qmp_client::Address;
 pub use qmp_settings::{Location, Problem};
@@ -68,7 +69,7 @@ pub use json_schema::config_schema;
 use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::{DiscoveryRule, Source};
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{FleetSourceConfig, SilentAfter, VmName, VmOrigin};
+use qmp_hub::{FleetSourceConfig, HOST_SILENT_AFTER, SilentAfter, VmName, VmOrigin};
 use qmp_journal::JournalOptions;
 use qmp_sinks::RuleConfig;
 pub use reference::config_reference;
@@ -98,6 +99,8 @@ pub struct DaemonConfig {
     pub discover: Vec<DiscoveryRule>,
     /// The streams with records of other hosts.
     pub from: Vec<FleetSourceConfig>,
+    /// How long one of these hosts may be silent. No key of the file sets it.
+    pub host_silent_after: Duration,
     /// The time without a message after which a VM is probed.
     pub silent_after: SilentAfter,
     /// The same for single VMs that have their own value.
@@ -148,6 +151,7 @@ impl DaemonConfig {
             relays: Vec::new(),
             discover: Vec::new(),
             from: Vec::new(),
+            host_silent_after: HOST_SILENT_AFTER,
             silent_after: SilentAfter::default(),
             silent_after_of: HashMap::new(),
             rules: Vec::new(),
@@ -210,6 +214,7 @@ impl DaemonConfig {
             relays: relays.into_iter().map(|(name, relay)| (name, relay.value)).collect(),
             discover,
             from,
+            host_silent_after: HOST_SILENT_AFTER,
             silent_after: file.silent_after.unwrap_or_default(),
             silent_after_of,
             rules: file.rules,

@@ -7,7 +7,9 @@ use qmp_host::{blocking, ends_after, join_all};
 use qmp_http::{ApiConfig, ApiState, HttpEndpoint, HttpListener, ListenError};
 use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::RelayStatus;
-use qmp_hub::{FleetSources, FleetStatus, Hub, HubConfig, HubStartError, STOP_HTTP_MAX, VmRegistry};
+use qmp_hub::{
+    FleetConfig, FleetSources, FleetStatus, Hub, HubConfig, HubStartError, STOP_HTTP_MAX, VmRegistry,
+};
 use qmp_journal::{Journal, JournalError, JournalOptions};
 use qmp_sinks::{Rules, RulesError, SinkStatus};
 use tokio::sync::watch;
@@ -187,7 +189,12 @@ impl Parts {
         let (stop_http, http_ends) = watch::channel(false);
         let http: Vec<HttpEndpoint> = listeners.iter().map(HttpListener::endpoint).cloned().collect();
         let hub = Hub::start(hub_config, journal).await?;
-        let sources = FleetSources::start(config.from, journal).await?;
+        let from = FleetConfig {
+            sources: config.from,
+            findings: config.findings,
+            host_silent_after: config.host_silent_after,
+        };
+        let sources = FleetSources::start(from, journal, hub.vm_states()).await?;
         let of_http = ApiConfig {
             journal: config.journal,
             web_root: config.web_root,

@@ -44,6 +44,12 @@ pub const TWO_HOSTS: &str = "two-hosts";
 /// The kind of the finding that such a VM does not run on both hosts any more.
 pub const TWO_HOSTS_OVER: &str = "two-hosts-over";
 
+/// The kind of the finding that a host is not heard any more. The hub adds it, since the hub knows when it listened.
+pub const HOST_SILENT: &str = "host-silent";
+
+/// The kind of the finding that such a host is heard again.
+pub const HOST_ANSWERS_AGAIN: &str = "host-answers-again";
+
 /// A kind of finding.
 ///
 /// Summaries of journals depend on severity and extent: a change of them is one of the words of `qmp-history`, whose
@@ -101,6 +107,18 @@ pub static KINDS: &[FindingKind] = &[
         members: &["count", "first", "kind", "last"],
         severity: Warning,
         extent: Moment,
+    },
+    FindingKind {
+        name: HOST_ANSWERS_AGAIN,
+        members: &["hosts", "last_heard", "seconds"],
+        severity: Lifecycle,
+        extent: OwnRule,
+    },
+    FindingKind {
+        name: HOST_SILENT,
+        members: &["hosts", "last_heard", "running", "running_count"],
+        severity: Warning,
+        extent: OwnRule,
     },
     FindingKind {
         name: unplug::HOT_UNPLUG,

@@ -77,8 +77,8 @@ pub use correlators::Correlators;
 pub use finding::{Finding, Id};
 pub use hosts::HostCorrelators;
 pub use kinds::{
-    ALERT, ANSWERS_AGAIN, FindingExtent, FindingKind, FindingSeverity, KINDS, MIGRATED, NOTE, RESOLVED,
-    SILENCE, SILENT, TWO_HOSTS, TWO_HOSTS_OVER,
+    ALERT, ANSWERS_AGAIN, FindingExtent, FindingKind, FindingSeverity, HOST_ANSWERS_AGAIN, HOST_SILENT,
+    KINDS, MIGRATED, NOTE, RESOLVED, SILENCE, SILENT, TWO_HOSTS, TWO_HOSTS_OVER,
 };
 pub use libvirt::{LIBVIRT_DETAIL, LIBVIRT_STATE, snapshot_run_state};
 pub use limits::*;

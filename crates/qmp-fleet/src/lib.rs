@@ -18,6 +18,7 @@ mod subject;
 mod link;
 mod message;
 mod confirmation;
+mod sign_of_life;
 mod stream_config;
 mod subject_filter;
 mod monitoring;
@@ -43,12 +44,14 @@ pub use publish_driver::{
 pub use publisher::{PUBLISH_WINDOW, Publisher, PublisherState, RepeatCause, StreamMark};
 pub use receiver::{Hole, Receiver, ReceiverConfig, ReceiverOutput};
 pub use server::{ServerAddress, ServerAddressError, ServerConfig};
+pub use sign_of_life::{SIGN_OF_LIFE_INTERVAL, SignOfLife};
 pub use stream_config::{ConfigDifference, StreamRequest, covers};
 pub use stream_follow::{FollowItem, StreamFollow};
-pub use stream_reader::{StreamMessage, StreamReader, StreamStart};
+pub use stream_reader::{HostSign, StreamItem, StreamMessage, StreamReader, StreamStart};
 pub use subject::{
-    RECORD_SUBJECTS, Subject, SubjectError, SubjectNames, SubjectTokens, confirmation_stream,
-    confirmation_subject, confirmation_subjects, filter_subject,
+    RECORD_SUBJECTS, SIGN_OF_LIFE_SUBJECTS, Subject, SubjectError, SubjectNames, SubjectTokens,
+    confirmation_stream, confirmation_subject, confirmation_subjects, filter_subject, sign_of_life_host,
+    sign_of_life_subject,
 };
 pub use subject_filter::{SelectedName, SubjectSelection, widest};
 pub use token::{TOKEN_MAX_BYTES, Token, TokenError};

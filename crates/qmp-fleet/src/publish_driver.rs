@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use qmp_host::Backoff;
+use qmp_host::{Backoff, clock};
 use qmp_wire::Offset;
 
 use super::error::FleetError;
@@ -12,6 +12,7 @@ use super::message::Message;
 use super::publisher::{Publisher, PublisherState, RepeatCause};
 use super::server::ServerConfig;
 use super::session::{Acknowledgement, Session, SessionEvent};
+use super::sign_of_life::{SIGN_OF_LIFE_INTERVAL, SignOfLife};
 use super::stream_config::StreamRequest;
 
 /// How long messages may wait without any acknowledgement.
@@ -41,6 +42,8 @@ pub struct PublishConfig {
     pub window: usize,
     /// The interval in which the stream is looked at.
     pub check_every: Duration,
+    /// The interval of the signs of life while there is nothing to publish.
+    pub sign_every: Duration,
 }
 
 /// The state of a publisher for operators.
@@ -87,6 +90,8 @@ pub struct PublishDriver {
     publisher: Publisher,
     session: Option<Session>,
     checked_at: Instant,
+    /// When a sign of life is due.
+    sign_at: Instant,
     health: PublishHealth,
     /// Whether [`wait`](Self::wait) has not yet returned for the last change of the health.
     is_health_new: bool,
@@ -96,6 +101,9 @@ pub struct PublishDriver {
 impl PublishConfig {
     /// The interval of [`check_every`](Self::check_every) unless a test needs another.
     pub const CHECK_EVERY: Duration = STREAM_CHECK_INTERVAL;
+
+    /// The interval of [`sign_every`](Self::sign_every) unless a test needs another.
+    pub const SIGN_EVERY: Duration = SIGN_OF_LIFE_INTERVAL;
 }
 
 impl fmt::Debug for PublishDriver {
@@ -119,6 +127,7 @@ impl PublishDriver {
             publisher,
             session: None,
             checked_at: Instant::now(),
+            sign_at: Instant::now(),
             health: PublishHealth::default(),
             is_health_new: false,
             backoff: Backoff::new(RETRY_DELAY, RETRY_DELAY_MAX, seed),
@@ -153,8 +162,8 @@ impl PublishDriver {
         }
     }
 
-    /// Waits until records are to be published again, or the state for operators changes. Keeps the connection
-    /// meanwhile, if anything was published. Dropping the future loses nothing.
+    /// Waits until records are to be published again, or the state for operators changes. Every record in the journal is published.
+    /// Keeps the connection meanwhile, and sends signs of life, if anything was published. Dropping the future loses nothing.
     pub async fn wait(&mut self) -> PublishEvent {
         loop {
             if let Some((after, cause)) = self.publisher.poll_repeat() {
@@ -175,9 +184,13 @@ impl PublishDriver {
                 }
                 continue;
             }
+            if Instant::now() >= self.sign_at && self.publisher.repeat_cause().is_none() {
+                self.sign().await;
+                continue;
+            }
             let Some(session) = &mut self.session else { continue };
-            let check_at = self.checked_at + self.config.check_every;
-            let due = self.publisher.next_timeout().map_or(check_at, |at| at.min(check_at));
+            let due = [self.checked_at + self.config.check_every, self.sign_at].into_iter();
+            let due = due.chain(self.publisher.next_timeout()).min().unwrap_or(self.sign_at);
             let event = tokio::select! {
                 event = session.next() => Some(event),
                 () = tokio::time::sleep_until(due.into()) => None,
@@ -205,6 +218,17 @@ impl PublishDriver {
     #[must_use]
     pub const fn health(&self) -> &PublishHealth {
         &self.health
+    }
+
+    /// Sends a sign of life. One that is lost is followed by another one.
+    async fn sign(&mut self) {
+        let Some(session) = &self.session else { return };
+        let published = Offset(self.publisher.state().published);
+        let sign = SignOfLife::new(&self.config.journal, published, clock::now());
+        match session.sign(&self.config.host, &sign).await {
+            Ok(()) => self.sign_at = Instant::now() + self.config.sign_every,
+            Err(_) => self.disconnect(),
+        }
     }
 
     /// Opens a connection unless there is one, and checks the stream when it is due.

@@ -15,8 +15,9 @@ use super::error::{FleetError, STREAM_NOT_FOUND, ServerError};
 use super::message::Message;
 use super::publisher::StreamMark;
 use super::server::{ConnectionEvents, REQUEST_TIMEOUT, ServerConfig};
+use super::sign_of_life::SignOfLife;
 use super::stream_config::{StreamRequest, covers};
-use super::subject::{confirmation_stream, confirmation_subject, filter_subject};
+use super::subject::{confirmation_stream, confirmation_subject, filter_subject, sign_of_life_subject};
 
 /// The releases of the server that this program is tested with, from the first on.
 const VERSION_MIN: (u32, u32) = (2, 9);
@@ -188,6 +189,12 @@ impl Session {
             headers,
             message.payload.into(),
         );
+        sent.await.map_err(|_| FleetError::Lost)
+    }
+
+    /// Sends a sign of life of `host`, to those who listen.
+    pub(crate) async fn sign(&self, host: &str, sign: &SignOfLife) -> Result<(), FleetError> {
+        let sent = self.client.publish(sign_of_life_subject(host), sign.to_json().into());
         sent.await.map_err(|_| FleetError::Lost)
     }
 

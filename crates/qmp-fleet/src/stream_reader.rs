@@ -1,11 +1,11 @@
-//! Reads a stream from a sequence number on, and publishes confirmations.
+//! Reads a stream from a sequence number on, listens to signs of life, and publishes confirmations.
 //!
 //! The consumer is ephemeral and acknowledges nothing: the position belongs to the reader. It is made anew when messages or
 //! heartbeats are missing.
 
 use async_nats::jetstream::stream::Info;
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, HeaderMap};
+use async_nats::{Client, HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use qmp_wire::UnixMicros;
@@ -15,8 +15,12 @@ use super::confirmation::Confirmation;
 use super::error::FleetError;
 use super::message::{MessageError, ReceivedMessage};
 use super::server::{ConnectionEvents, ServerConfig};
+use super::sign_of_life::SignOfLife;
 use super::stream_consumer::{ConsumerStart, StreamConsumer, find_stream, reply_error};
-use super::subject::{confirmation_stream, confirmation_subject, confirmation_subjects};
+use super::subject::{
+    SIGN_OF_LIFE_SUBJECTS, confirmation_stream, confirmation_subject, confirmation_subjects,
+    sign_of_life_host,
+};
 
 /// A message of a stream.
 #[derive(Clone, Debug)]
@@ -43,6 +47,24 @@ pub enum StreamStart {
     Time(UnixMicros),
 }
 
+/// A sign of life, and the host that gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostSign {
+    /// The host, by the subject.
+    pub host: Box<str>,
+    /// The sign.
+    pub sign: SignOfLife,
+}
+
+/// What a reader receives.
+#[derive(Debug)]
+pub enum StreamItem {
+    /// The next message of the stream.
+    Message(StreamMessage),
+    /// A sign of life. It may overtake messages.
+    Sign(HostSign),
+}
+
 /// Reads one stream. Cancellation of a call loses nothing.
 pub struct StreamReader {
     server: ServerConfig,
@@ -61,6 +83,7 @@ struct Connection {
     client: Client,
     context: Context,
     events: watch::Receiver<ConnectionEvents>,
+    signs: Subscriber,
     consumer: Option<StreamConsumer>,
 }
 
@@ -111,16 +134,29 @@ impl StreamReader {
         opened
     }
 
-    /// Waits for the next message.
+    /// Waits for the next message. Signs of life are dropped.
     ///
     /// # Errors
     ///
     /// Any [`FleetError`]. The next call connects again; the caller pauses in between.
     pub async fn next(&mut self) -> Result<StreamMessage, FleetError> {
         loop {
+            if let StreamItem::Message(message) = self.next_item().await? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Waits for the next message or sign of life.
+    ///
+    /// # Errors
+    ///
+    /// Any [`FleetError`]. The next call connects again; the caller pauses in between.
+    pub async fn next_item(&mut self) -> Result<StreamItem, FleetError> {
+        loop {
             let result = self.try_next().await;
             match result {
-                Ok(Some(message)) => return Ok(message),
+                Ok(Some(item)) => return Ok(item),
                 Ok(None) => {}
                 Err(error) => {
                     self.connection = None;
@@ -210,13 +246,26 @@ impl StreamReader {
         self.position
     }
 
-    /// `None` if the consumer is to be made anew.
-    async fn try_next(&mut self) -> Result<Option<StreamMessage>, FleetError> {
+    /// Whether the server does not let this reader listen to signs of life.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        let is_denied = |connection: &Connection| {
+            let events = connection.events.borrow();
+            events.denied.as_ref().is_some_and(|violation| violation.contains(SIGN_OF_LIFE_SUBJECTS))
+        };
+        self.connection.as_ref().is_some_and(is_denied)
+    }
+
+    /// `None` if the consumer is to be made anew, or if what came is nothing.
+    async fn try_next(&mut self) -> Result<Option<StreamItem>, FleetError> {
         self.try_open().await?;
-        let Some(Connection { events, consumer: slot, .. }) = &mut self.connection else { return Ok(None) };
+        let Some(Connection { events, signs, consumer: slot, .. }) = &mut self.connection else {
+            return Ok(None);
+        };
         let Some(consumer) = slot else { return Ok(None) };
         let next = tokio::select! {
             next = consumer.messages.next() => next,
+            sign = signs.next() => return sign.map(|sign| host_sign(&sign)).ok_or(FleetError::Lost),
             _ = events.wait_for(|events| events.is_lost) => return Err(FleetError::Lost),
         };
         let message = next.and_then(Result::ok);
@@ -234,7 +283,7 @@ impl StreamReader {
         (self.start, self.position) = (StreamStart::After(sequence), sequence);
         let async_nats::Message { subject, headers, payload, .. } = message.message;
         let (subject, headers) = (subject.as_str().into(), headers.unwrap_or_default());
-        Ok(Some(StreamMessage { sequence, pending, subject, payload, headers }))
+        Ok(Some(StreamItem::Message(StreamMessage { sequence, pending, subject, payload, headers })))
     }
 
     async fn try_open(&mut self) -> Result<(), FleetError> {
@@ -279,9 +328,17 @@ impl StreamReader {
             None => {
                 let (client, events) = self.server.connect().await?;
                 let context = jetstream::new(client.clone());
-                Connection { client, context, events, consumer: None }
+                let signs = client.subscribe(SIGN_OF_LIFE_SUBJECTS).await.map_err(|_| FleetError::Lost)?;
+                Connection { client, context, events, signs, consumer: None }
             }
         };
         Ok(self.connection.insert(open))
     }
+}
+
+/// Reads a sign of life; `None` if it is none.
+fn host_sign(message: &async_nats::Message) -> Option<StreamItem> {
+    let host = sign_of_life_host(message.subject.as_str()).ok()?;
+    let sign = SignOfLife::from_json(&message.payload)?;
+    Some(StreamItem::Sign(HostSign { host, sign }))
 }

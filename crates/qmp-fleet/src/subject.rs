@@ -1,8 +1,9 @@
-//! Subjects: `qmp.v1.HOST.VM.KIND.EVENT` of a record, `qmp.v1._confirmed.STREAM.HOST` of a confirmation.
+//! Subjects: `qmp.v1.HOST.VM.KIND.EVENT` of a record, `qmp.v1._confirmed.STREAM.HOST` of a confirmation, `qmp.v1.HOST._alive` of a
+//! sign of life.
 //!
 //! `EVENT` is the name of the event or the kind of the finding, and `_` for records without one. A name of a host begins
-//! with a letter or digit, so none is `_confirmed`; and the two kinds have different numbers of tokens, so that a stream
-//! of one takes none of the other.
+//! with a letter or digit, so none is `_confirmed`; and records have another number of tokens than the others, so that a stream
+//! of records takes none of these.
 
 use qmp_wire::{Body, Record};
 
@@ -13,6 +14,9 @@ const PREFIX: &str = "qmp.v1";
 
 /// The subjects of all records.
 pub const RECORD_SUBJECTS: &str = "qmp.v1.*.*.*.*";
+
+/// The subjects of all signs of life.
+pub const SIGN_OF_LIFE_SUBJECTS: &str = "qmp.v1.*._alive";
 
 /// The headers with the whole names of tokens that were cut.
 pub(crate) const NAME_HEADERS: [&str; 4] = ["Qmp-Host", "Qmp-Vm", "Qmp-Kind", "Qmp-Event"];
@@ -123,6 +127,26 @@ pub fn confirmation_subjects(stream: &str) -> String {
     format!("{PREFIX}._confirmed.{}.*", token::encode(stream).0)
 }
 
+/// The subject of the signs of life of a host. A user who may publish the records of the host may publish it.
+#[must_use]
+pub fn sign_of_life_subject(host: &str) -> String {
+    format!("{PREFIX}.{}._alive", token::encode(host).0)
+}
+
+/// The host of a sign of life.
+///
+/// # Errors
+///
+/// [`SubjectError`] for any other subject, and for a name that was cut.
+pub fn sign_of_life_host(subject: &str) -> Result<Box<str>, SubjectError> {
+    let form = || SubjectError::Form(subject.into());
+    let rest = subject.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('.')).ok_or_else(form)?;
+    match token::decode(rest.strip_suffix("._alive").ok_or_else(form)?)? {
+        Token::Whole(host) => Ok(host),
+        Token::Cut => Err(form()),
+    }
+}
+
 /// The name of the stream that keeps the last confirmation for each host that publishes to `stream`.
 #[must_use]
 pub fn confirmation_stream(stream: &str) -> String {
@@ -184,6 +208,12 @@ mod tests {
         assert_eq!(filter_subject(Some("a.b"), None, Some("event"), None), "qmp.v1.a%2Eb.*.event.*");
         assert_eq!(confirmation_subject("site-a", "a.b"), "qmp.v1._confirmed.site-a.a%2Eb");
         assert_eq!(confirmation_subjects("a$"), "qmp.v1._confirmed.a%24.*");
+        assert_eq!(sign_of_life_subject("a.b"), "qmp.v1.a%2Eb._alive");
+        assert_eq!(sign_of_life_host("qmp.v1.a%2Eb._alive"), Ok("a.b".into()));
+        assert!(
+            sign_of_life_host("qmp.v1._confirmed.a").is_err()
+                && sign_of_life_host("qmp.v1.a.b._alive").is_err()
+        );
     }
 
     proptest! {

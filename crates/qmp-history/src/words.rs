@@ -12,8 +12,8 @@
 use std::borrow::Cow;
 
 use qmp_findings::{
-    ANSWERS_AGAIN, FindingExtent, FindingKind, QUERY, SILENT, TWO_HOSTS, TWO_HOSTS_OVER, is_evidence,
-    snapshot_run_state,
+    ANSWERS_AGAIN, FindingExtent, FindingKind, HOST_ANSWERS_AGAIN, HOST_SILENT, QUERY, SILENT, TWO_HOSTS,
+    TWO_HOSTS_OVER, is_evidence, snapshot_run_state,
 };
 use qmp_journal::{Change, ChangeKind, Class, Digest, Track};
 use qmp_wire::{Body, Epoch, Record, Seq, UnixMicros};
@@ -36,6 +36,7 @@ pub(crate) fn closing_kind(word: &str) -> Option<&'static str> {
         "flapping" => Some("flapping-over"),
         SILENT => Some(ANSWERS_AGAIN),
         TWO_HOSTS => Some(TWO_HOSTS_OVER),
+        HOST_SILENT => Some(HOST_ANSWERS_AGAIN),
         _ => None,
     }
 }
@@ -153,6 +154,8 @@ fn finding(kind: &str, data: &Value, at: UnixMicros, changes: &mut Vec<Change<'s
         }
         SILENT => push(changes, moment("silent_since").unwrap_or(at), open(kind.to_owned())),
         ANSWERS_AGAIN => push(changes, at, close(SILENT.to_owned())),
+        HOST_SILENT => push(changes, moment("last_heard").unwrap_or(at), open(kind.to_owned())),
+        HOST_ANSWERS_AGAIN => push(changes, at, close(HOST_SILENT.to_owned())),
         TWO_HOSTS => push(changes, moment("since").unwrap_or(at), open(kind.to_owned())),
         TWO_HOSTS_OVER => push(changes, at, close(TWO_HOSTS.to_owned())),
         PAUSED | SUSPENDED => {

@@ -6,11 +6,13 @@
 
 mod config;
 mod host_names;
+mod host_silence;
 mod status;
+mod host_watch;
 mod intake;
 mod source;
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use qmp_host::{blocking, ends_after, join_all};
 use qmp_journal::{Feed, Journal, JournalError, StreamPosition};
@@ -18,11 +20,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::limits::STOP_COMMIT_MAX;
+use crate::observer::VmStates;
 pub use config::{FLEET_STREAM_DEFAULT, FleetSourceConfig, FleetSourceError};
 use host_names::SharedHosts;
-use source::Source;
-pub use status::FleetStatus;
+use host_watch::HostWatch;
+use source::{Journaling, Source};
 use status::SharedStatus;
+pub use status::{FleetStatus, FleetStatuses};
+
+/// How long a host may be silent: six signs of life are missing then.
+pub const HOST_SILENT_AFTER: Duration = Duration::from_secs(180);
 
 /// The sources of a hub. Dropping them ends their tasks, as a crash does.
 #[derive(Debug)]
@@ -32,30 +39,44 @@ pub struct FleetSources {
     statuses: FleetStatuses,
 }
 
-/// The status of each source. Cheap to clone.
+/// How a fleet hub reads and what it records.
 #[derive(Clone, Debug, Default)]
-pub struct FleetStatuses(Arc<[SharedStatus]>);
+pub struct FleetConfig {
+    /// The streams.
+    pub sources: Vec<FleetSourceConfig>,
+    /// Whether silent hosts are recorded.
+    pub findings: bool,
+    /// How long a host may be silent; [`HOST_SILENT_AFTER`] unless a test needs another span.
+    pub host_silent_after: Duration,
+}
 
 impl FleetSources {
-    /// Starts to read the streams into `journal`. Retries with back-off until a server can be reached.
+    /// Starts to read the streams into `journal`, whose VMs have the states `vm_states`. Retries with back-off until a server can be
+    /// reached.
     ///
     /// Must be called within a tokio runtime with I/O and time enabled.
     ///
     /// # Errors
     ///
     /// Any [`JournalError`] of reading the committed positions.
-    pub async fn start(configs: Vec<FleetSourceConfig>, journal: &Journal) -> Result<Self, JournalError> {
+    pub async fn start(
+        config: FleetConfig,
+        journal: &Journal,
+        vm_states: VmStates,
+    ) -> Result<Self, JournalError> {
+        let FleetConfig { sources: configs, findings, host_silent_after } = config;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         if configs.is_empty() {
             return Ok(Self { tasks, stop, statuses: FleetStatuses::default() });
         }
         let reader = journal.reader();
+        let watch = HostWatch::new(vm_states, host_silent_after);
+        let restored = watch.clone();
         let (feeds, positions) = blocking(move || {
-            Ok::<(Vec<Feed>, Vec<StreamPosition>), JournalError>((
-                reader.feeds()?,
-                reader.stream_positions()?,
-            ))
+            let feeds = reader.feeds()?;
+            restored.restore(&feeds, &reader)?;
+            Ok::<(Vec<Feed>, Vec<StreamPosition>), JournalError>((feeds, reader.stream_positions()?))
         })
         .await?;
         let hosts = SharedHosts::new(&feeds);
@@ -67,11 +88,18 @@ impl FleetSources {
             let status = SharedStatus::new(&name, position);
             statuses.push(status.clone());
             let hosts = hosts.clone();
-            let source = Source::new(config, journal.appender(), &feeds, hosts, position, status);
+            let own =
+                Journaling { appender: journal.appender(), head: journal.watch_head(), watch: watch.clone() };
+            let source = Source::new(config, own, &feeds, hosts, position, status);
             let running = source.run(stopping.clone());
             tasks.spawn(duties.watch(format!("source {name}"), ends_after(&stop), running));
         }
-        Ok(Self { tasks, stop, statuses: FleetStatuses(statuses.into()) })
+        let statuses = FleetStatuses::new(statuses);
+        if findings {
+            let watching = watch.run(statuses.clone(), journal.appender(), stopping);
+            tasks.spawn(duties.watch("watch for silent hosts", ends_after(&stop), watching));
+        }
+        Ok(Self { tasks, stop, statuses })
     }
 
     /// The status of each source.
@@ -86,13 +114,5 @@ impl FleetSources {
         if tokio::time::timeout(STOP_COMMIT_MAX, join_all(&mut self.tasks)).await.is_err() {
             self.tasks.shutdown().await;
         }
-    }
-}
-
-impl FleetStatuses {
-    /// The status of each source at present.
-    #[must_use]
-    pub fn read(&self) -> Vec<FleetStatus> {
-        self.0.iter().map(SharedStatus::read).collect()
     }
 }

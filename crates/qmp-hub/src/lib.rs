@@ -38,7 +38,8 @@ pub use commands::{CommandsInFlight, InFlightGuard};
 pub use environment::Environment;
 #[cfg(feature = "fleet")]
 pub use fleet::{
-    FLEET_STREAM_DEFAULT, FleetSourceConfig, FleetSourceError, FleetSources, FleetStatus, FleetStatuses,
+    FLEET_STREAM_DEFAULT, FleetConfig, FleetSourceConfig, FleetSourceError, FleetSources, FleetStatus,
+    FleetStatuses, HOST_SILENT_AFTER,
 };
 pub use hub::{Hub, HubConfig, HubStartError};
 pub use in_use::no_greeting_cause;

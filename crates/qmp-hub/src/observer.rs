@@ -132,6 +132,7 @@ impl Observer {
                     () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
                     () = alerts::changed(&mut rules) => self.apply_state_rules(&mut rules).await?,
                     () = self.silences_changed.notified() => self.apply_state_rules(&mut rules).await?,
+                    () = self.shared.host_signs.changed() => cursor = self.hear_hosts(cursor).await?,
                     () = self.vm_removed.notified() => cursor = self.let_time_pass(cursor).await?,
                     // The sender lives as long as the hub.
                     () = stopped(&mut stop) => break,
@@ -239,6 +240,15 @@ impl Observer {
         }
         // No room: received events are not in the journal, and nothing can be concluded.
         self.appender.room().await?;
+        Ok(cursor)
+    }
+
+    /// Passes on how far hosts were heard, after their records were read.
+    async fn hear_hosts(&self, cursor: Cursor) -> Result<Cursor, JournalError> {
+        let cursor = self.catch_up(cursor).await?;
+        let mut found = Vec::new();
+        self.shared.host_signs.apply(cursor.position(), &mut lock(&self.shared.hosts), &mut found);
+        self.append(&found, Vec::new()).await?;
         Ok(cursor)
     }
 

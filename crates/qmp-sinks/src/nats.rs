@@ -230,6 +230,7 @@ impl Nats {
             journal: origin.journal.clone(),
             window: self.window,
             check_every: PublishConfig::CHECK_EVERY,
+            sign_every: PublishConfig::SIGN_EVERY,
         };
         PublishDriver::new(config, state)
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use qmp_findings::{ALERT, ANSWERS_AGAIN, RESOLVED, SILENT};
+use qmp_findings::{ALERT, ANSWERS_AGAIN, HOST_ANSWERS_AGAIN, HOST_SILENT, RESOLVED, SILENT};
 use qmp_wire::Body;
 use serde_json::Value;
 
@@ -47,16 +47,14 @@ pub(super) fn end_findings() -> impl Iterator<Item = &'static str> {
 }
 
 fn of_finding(finding: &str, data: Option<&str>) -> StateChange {
-    if finding == ANSWERS_AGAIN {
-        return StateChange::Ends(SILENT.into());
-    }
-    if finding == RESOLVED {
-        return StateChange::Ends(ALERT.into());
+    let of_others = [(ANSWERS_AGAIN, SILENT), (HOST_ANSWERS_AGAIN, HOST_SILENT), (RESOLVED, ALERT)];
+    if let Some((_, begun)) = of_others.iter().find(|(end, _)| *end == finding) {
+        return StateChange::Ends((*begun).into());
     }
     if let Some(begun) = finding.strip_suffix(OVER) {
         return StateChange::Ends(with_subject(begun, data).into());
     }
-    if finding == SILENT || finding == ALERT {
+    if of_others.iter().any(|(_, begun)| *begun == finding) {
         return StateChange::Begins(finding.to_owned().into());
     }
     if qmp_findings::kinds().any(|kind| kind.strip_suffix(OVER) == Some(finding)) {
@@ -81,6 +79,16 @@ mod tests {
         let mut ends: Vec<&str> = end_findings().collect();
         ends.sort_unstable();
         // A further kind that ends a state has its row in docs/operating.md, "Bodies and headers of your own".
-        assert_eq!(ends, ["answers-again", "flapping-over", "resolved", "storm-over", "two-hosts-over"]);
+        assert_eq!(
+            ends,
+            [
+                "answers-again",
+                "flapping-over",
+                "host-answers-again",
+                "resolved",
+                "storm-over",
+                "two-hosts-over"
+            ]
+        );
     }
 }

@@ -1,14 +1,15 @@
 //! Findings over hosts: two emulated hosts, whose hubs publish what their journals get, a real server, and a fleet hub.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::support::client::get_json;
 use crate::support::{Watcher, config, rules};
 use qmp_daemon::Daemon;
-use qmp_hub::FleetSourceConfig;
-use qmp_journal::{Batch, Draft};
+use qmp_hub::{FleetSourceConfig, HOST_SILENT_AFTER};
+use qmp_journal::{Batch, Draft, Query};
 use qmp_testing::{NatsServer, poll_until};
-use qmp_wire::{Body, DetachReason, UnixMicros};
+use qmp_wire::{Body, DetachReason, Offset, UnixMicros};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -16,14 +17,18 @@ const UUID: &str = "12345678-9abc-def0-1234-56789abcdef0";
 
 /// The hub of a host without VMs. Its records come from the test, with times of the past.
 struct Host {
-    _home: TempDir,
+    home: TempDir,
     hub: Daemon,
     began: UnixMicros,
 }
 
 impl Host {
     async fn start(server: &NatsServer, name: &str) -> Self {
-        let home = tempfile::tempdir().expect("a directory");
+        Self::start_in(tempfile::tempdir().expect("a directory"), server, name).await
+    }
+
+    /// The same with the journal in a directory.
+    async fn start_in(home: TempDir, server: &NatsServer, name: &str) -> Self {
         let mut config = config(home.path(), &[]);
         config.host = Some(name.into());
         config.rules = rules(&format!("[[rule]]\nname = 'fleet'\nfrom = 'start'\nnats = '{}'", server.url()));
@@ -31,7 +36,7 @@ impl Host {
         // All hosts begin at the same hour.
         let hour = 3_600_000_000;
         let began = UnixMicros(qmp_host::clock::now().0.div_euclid(hour) * hour - 24 * hour);
-        Self { _home: home, hub, began }
+        Self { home, hub, began }
     }
 
     /// Records lines about the VM `web1`, each with its second: `attached STATE`, `detached`, or an event.
@@ -65,8 +70,13 @@ fn snapshot(state: &str) -> String {
 }
 
 async fn fleet_hub(home: &Path, server: &NatsServer, rule: &str) -> Daemon {
+    fleet_hub_with(home, server, rule, HOST_SILENT_AFTER).await
+}
+
+async fn fleet_hub_with(home: &Path, server: &NatsServer, rule: &str, silent_after: Duration) -> Daemon {
     let mut config = config(home, &[]);
     config.findings = true;
+    config.host_silent_after = silent_after;
     config.from = vec![server.url().parse::<FleetSourceConfig>().expect("a source")];
     config.rules = rules(rule);
     Daemon::start(config).await.expect("starts")
@@ -188,6 +198,114 @@ async fn vm_on_two_hosts_is_reported_once_over_restarts() {
             })
             .collect();
         assert_eq!(kinds, ["two-hosts null", "two-hosts-over 95.0"], "{text}");
+        for host in [node1, node2] {
+            host.hub.stop().await.expect("stops");
+        }
+    }
+}
+
+/// How long a host may be silent in a test. No other test may be that slow.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_host_is_reported_with_what_ran_there() {
+    for program in NatsServer::programs() {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut server = NatsServer::start(program, &home.path().join("nats"), "");
+        let (node1, node2) = (Host::start(&server, "node1").await, Host::start(&server, "node2").await);
+        node1.records(&[(0.0, "attached running")]).await;
+        node2.records(&[(0.0, "attached running"), (1.0, "detached")]).await;
+        let hub = fleet_hub_with(home.path(), &server, "", SILENT_AFTER).await;
+        has_read(&hub, 3).await;
+        // A server that is down lets nobody be heard, and nobody is silent for longer than that.
+        server.kill();
+        tokio::time::sleep(2 * SILENT_AFTER).await;
+        let records =
+            hub.journal().reader().cursor(Query::default(), Offset(0)).next_batch(100).expect("reads");
+        let is_silent =
+            |body: &Body<'_>| matches!(body, Body::Finding { finding, .. } if *finding == "host-silent");
+        assert!(!records.iter().any(|record| is_silent(&record.body)), "{records:?}");
+        server.restart();
+        // The hub of the host is killed, and that of the other one was stopped or has no VM.
+        let Host { home: home1, hub: hub1, .. } = node1;
+        drop(hub1);
+        let mut journal = Watcher::new(&hub);
+        let (summary, causes, data) = journal.finding("host-silent").await;
+        assert_eq!(
+            summary,
+            "node1 has not been heard for 1.0 s: the host, its hub or its connection is down. One VM was running there: web1."
+        );
+        assert_eq!(
+            (causes.len(), &data["hosts"], &data["running"], &data["running_count"]),
+            (0, &json!(["node1"]), &json!(["web1"]), &1.into())
+        );
+        assert!(data["last_heard"].as_str().is_some_and(|at| at.parse::<UnixMicros>().is_ok()), "{data}");
+        hub.stop().await.expect("stops");
+
+        // It is recorded once, and over when the host gives a sign of life: its hub has closed the epoch.
+        let hub = fleet_hub_with(home.path(), &server, "", SILENT_AFTER).await;
+        tokio::time::sleep(2 * SILENT_AFTER).await;
+        let node1 = Host::start_in(home1, &server, "node1").await;
+        let mut journal = Watcher::new(&hub);
+        let mut kinds = Vec::new();
+        while kinds.last().is_none_or(|kind: &String| !kind.ends_with("host-answers-again")) {
+            let record = journal.next().await;
+            if let Body::Finding { finding, summary, .. } = &record.body {
+                assert!(
+                    *finding != "host-answers-again" || summary.starts_with("node1 is heard again, after "),
+                    "{summary}"
+                );
+                kinds.push(format!("{} {finding}", record.vm));
+            }
+        }
+        assert_eq!(kinds, ["node1 host-silent", "node1 host-answers-again"]);
+        let (_, vms) = get_json(home.path(), "/v1/vms?left=864000").await;
+        assert_eq!(vms.as_array().map(Vec::len), Some(2), "{vms}");
+        hub.stop().await.expect("stops");
+        for host in [node1, node2] {
+            host.hub.stop().await.expect("stops");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quiet_hosts_are_compared_by_their_signs_of_life() {
+    for program in NatsServer::programs() {
+        let home = tempfile::tempdir().expect("a directory");
+        let server = NatsServer::start(program, &home.path().join("nats"), "");
+        let (node1, node2) = (Host::start(&server, "node1").await, Host::start(&server, "node2").await);
+        let hosts = [("node1", &node1), ("node2", &node2)];
+        for (_, host) in hosts {
+            host.records(&[(0.0, "attached running")]).await;
+        }
+        let hub = fleet_hub(home.path(), &server, "").await;
+        has_read(&hub, 2).await;
+        // The rules of the hosts do the same, every 30 s.
+        let client = async_nats::connect(server.url()).await.expect("connects");
+        let sign = async |host: &str, journal: &Daemon, offset: u64, seconds: i64| {
+            let journal = journal.journal().reader().identity().expect("reads").expect("a name");
+            let upto = node1.began.0 + seconds * 1_000_000;
+            let sign = json!({"journal": journal, "offset": offset, "upto": upto});
+            let subject = qmp_fleet::sign_of_life_subject(host);
+            client.publish(subject, sign.to_string().into()).await.expect("publishes");
+        };
+        // Records are missing, the name is that of another host, and it is not for long enough.
+        sign("node2", &node2.hub, 1, 62).await;
+        sign("node1", &node1.hub, 1, 5).await;
+        sign("node2", &node1.hub, 1, 61).await;
+        sign("node1", &node1.hub, 2, 60).await;
+        client.flush().await.expect("a connection");
+        node2.records(&[(63.0, r#"RTC_CHANGE {"offset": 1}"#)]).await;
+        has_read(&hub, 3).await;
+        let mut journal = Watcher::new(&hub);
+        journal.until(r#"node2/web1 1.1 RTC_CHANGE {"offset": 1}"#).await;
+        node1.records(&[(9.0, r#"RTC_CHANGE {"offset": 1}"#)]).await;
+        has_read(&hub, 4).await;
+        assert_eq!(journal.take(1).await, [r#"node1/web1 1.1 RTC_CHANGE {"offset": 1}"#]);
+        sign("node1", &node1.hub, 2, 64).await;
+        let (_, _, data) = journal.finding("two-hosts").await;
+        assert_eq!(data["hosts"], json!(["node1", "node2"]), "{data}");
+        hub.stop().await.expect("stops");
         for host in [node1, node2] {
             host.hub.stop().await.expect("stops");
         }

@@ -7,3 +7,4 @@ mod follow;
 mod losses;
 mod manual;
 mod records;
+mod signs;

@@ -27,7 +27,16 @@ pub(crate) fn servers(urls: &[String]) -> ServerConfig {
 pub(crate) fn config(server: ServerConfig) -> PublishConfig {
     let stream = StreamRequest { name: "qmp".into(), ..StreamRequest::default() };
     let check_every = Duration::from_millis(200);
-    PublishConfig { server, stream, host: HOST.into(), journal: JOURNAL.into(), window: 256, check_every }
+    let sign_every = Duration::from_millis(100);
+    PublishConfig {
+        server,
+        stream,
+        host: HOST.into(),
+        journal: JOURNAL.into(),
+        window: 256,
+        check_every,
+        sign_every,
+    }
 }
 
 pub(crate) fn driver(server: &NatsServer) -> PublishDriver {

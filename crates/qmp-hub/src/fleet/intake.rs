@@ -238,7 +238,8 @@ impl Intake {
         self.records.push(record);
     }
 
-    fn is_selected(&self, host: &str) -> bool {
+    /// Whether the records of a host are taken.
+    pub(super) fn is_selected(&self, host: &str) -> bool {
         self.patterns.as_ref().is_none_or(|patterns| patterns.matches(host))
     }
 

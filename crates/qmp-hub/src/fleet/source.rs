@@ -3,13 +3,17 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use qmp_fleet::{Confirmation, FleetError, StreamReader, StreamStart};
+use qmp_fleet::{
+    Confirmation, FleetError, HostSign, SIGN_OF_LIFE_SUBJECTS, StreamItem, StreamReader, StreamStart,
+};
 use qmp_host::clock;
 use qmp_journal::{Appender, Feed, ForeignError, JournalEnded};
+use qmp_wire::Offset;
 use tokio::sync::watch;
 
 use super::config::FleetSourceConfig;
 use super::host_names::{SharedHosts, without_suffix};
+use super::host_watch::HostWatch;
 use super::intake::{Intake, RepeatRequest};
 use super::status::SharedStatus;
 
@@ -25,12 +29,19 @@ const CONFIRM_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the last confirmations may take when the hub stops.
 const LAST_CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Where a source records what it reads.
+pub(super) struct Journaling {
+    pub(super) appender: Appender,
+    pub(super) head: watch::Receiver<Offset>,
+    pub(super) watch: HostWatch,
+}
+
 /// A source.
 pub(super) struct Source {
     config: FleetSourceConfig,
     reader: StreamReader,
     intake: Intake,
-    appender: Appender,
+    own: Journaling,
     status: SharedStatus,
     /// The journals whose hubs lack a confirmation.
     unconfirmed: HashSet<Box<str>>,
@@ -40,6 +51,8 @@ pub(super) struct Source {
     requests: Vec<RepeatRequest>,
     /// A fault of the confirmations, beside which records are read.
     confirmation_fault: Option<Box<str>>,
+    /// Signs of life, which may have overtaken records.
+    signs: Vec<HostSign>,
 }
 
 /// Why reading has ended.
@@ -67,7 +80,7 @@ impl From<JournalEnded> for ReadEnd {
 impl Source {
     pub(super) fn new(
         config: FleetSourceConfig,
-        appender: Appender,
+        own: Journaling,
         feeds: &[Feed],
         hosts: SharedHosts,
         position: u64,
@@ -81,12 +94,13 @@ impl Source {
             config,
             reader,
             intake,
-            appender,
+            own,
             status,
             unconfirmed: HashSet::new(),
             confirm_at: None,
             requests: Vec::new(),
             confirmation_fault: None,
+            signs: Vec::new(),
         }
     }
 
@@ -131,7 +145,7 @@ impl Source {
                     self.intake.handle_timeout(Instant::now());
                     Ok(())
                 }
-                message = self.reader.next() => message.map(|message| self.take(&message)),
+                item = self.reader.next_item() => item.map(|item| self.take(item)),
             };
             let taken = match taken {
                 Ok(()) => self.take_arrived().await,
@@ -172,19 +186,23 @@ impl Source {
         while !self.intake.is_full() {
             let arrived = tokio::select! {
                 biased;
-                message = self.reader.next() => Some(message?),
+                item = self.reader.next_item() => Some(item?),
                 () = std::future::ready(()) => None,
             };
             match arrived {
-                Some(message) => self.take(&message),
+                Some(item) => self.take(item),
                 None => break,
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, message: &qmp_fleet::StreamMessage) {
-        self.intake.take(message, Instant::now());
+    fn take(&mut self, item: StreamItem) {
+        let message = match item {
+            StreamItem::Message(message) => message,
+            StreamItem::Sign(sign) => return self.signs.push(sign),
+        };
+        self.intake.take(&message, Instant::now());
         let head = message.sequence + message.pending;
         self.status.update(|status| (status.head, status.lag_records) = (head, message.pending));
     }
@@ -192,10 +210,10 @@ impl Source {
     /// Appends what was read, and waits until it is committed; returns the number of records.
     async fn append(&mut self) -> Result<u64, JournalEnded> {
         loop {
-            let mut batch = self.intake.batch(&self.appender, clock::now());
+            let mut batch = self.intake.batch(&self.own.appender, clock::now());
             let records = batch.len() as u64;
-            match self.appender.append_foreign_when_room(&mut batch).await {
-                Ok(ticket) => return self.appender.committed(ticket).await.map(|_head| records),
+            match self.own.appender.append_foreign_when_room(&mut batch).await {
+                Ok(ticket) => return self.own.appender.committed(ticket).await.map(|_head| records),
                 // Another source has appended the same records.
                 Err(ForeignError::Repeated { .. }) => {}
                 Err(_) => return Err(JournalEnded),
@@ -207,6 +225,7 @@ impl Source {
     async fn commit(&mut self) -> Result<(), JournalEnded> {
         let records = if self.intake.is_changed() { self.append().await? } else { 0 };
         let (received, changed) = self.intake.committed();
+        self.hear(&changed);
         self.unconfirmed.extend(changed);
         if !self.unconfirmed.is_empty() && self.confirm_at.is_none() {
             self.confirm_at = Some(Instant::now() + CONFIRM_INTERVAL);
@@ -228,6 +247,27 @@ impl Source {
             (status.repeated, status.refused, status.problem) = (repeated, counts.refused, problem);
         });
         Ok(())
+    }
+
+    /// Takes that the hosts of these journals were heard, and the signs of life; everything that was read is committed.
+    fn hear(&mut self, changed: &HashSet<Box<str>>) {
+        let watch = &self.own.watch;
+        changed
+            .iter()
+            .filter_map(|journal| self.intake.feeds().get(journal))
+            .for_each(|end| watch.heard(&end.host));
+        let committed = *self.own.head.borrow();
+        for HostSign { host, sign } in self.signs.drain(..) {
+            // A user of one host may not sign for another.
+            let end =
+                self.intake.feeds().get(&sign.journal).filter(|end| without_suffix(&end.host) == &*host);
+            let Some(end) = end.filter(|_| self.intake.is_selected(&host)) else { continue };
+            watch.heard(&end.host);
+            if end.offset >= sign.offset {
+                watch.heard_upto(&end.host, sign.upto, committed);
+            }
+        }
+        watch.set_deaf(&self.config.to_string(), self.reader.is_deaf());
     }
 
     /// Publishes the confirmations, and the requests to publish again.
@@ -275,7 +315,10 @@ impl Source {
         });
         let lost = (self.intake.counts.lost > 0)
             .then(|| format!("{} spans of records are lost; the log names them", self.intake.counts.lost));
-        let faults = [confirmation, holes, lost, self.intake.fault.as_deref().map(str::to_owned)];
+        let deaf = self.reader.is_deaf().then(|| {
+            format!("hosts that are silent are not noticed: permit the user to subscribe to {SIGN_OF_LIFE_SUBJECTS}")
+        });
+        let faults = [confirmation, holes, lost, deaf, self.intake.fault.as_deref().map(str::to_owned)];
         let faults: Vec<String> = faults.into_iter().flatten().collect();
         (!faults.is_empty()).then(|| faults.join("; ").into())
     }

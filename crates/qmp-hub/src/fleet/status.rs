@@ -39,6 +39,10 @@ pub struct FleetStatus {
     pub problem: Option<Box<str>>,
 }
 
+/// The status of each source. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct FleetStatuses(Arc<[SharedStatus]>);
+
 /// The status that a source updates.
 #[derive(Clone, Debug)]
 pub(super) struct SharedStatus(Arc<Mutex<State>>);
@@ -48,6 +52,18 @@ struct State {
     status: FleetStatus,
     /// The receipt of the last record at its host's hub.
     received: Option<UnixMicros>,
+}
+
+impl FleetStatuses {
+    pub(super) fn new(statuses: Vec<SharedStatus>) -> Self {
+        Self(statuses.into())
+    }
+
+    /// The status of each source at present.
+    #[must_use]
+    pub fn read(&self) -> Vec<FleetStatus> {
+        self.0.iter().map(SharedStatus::read).collect()
+    }
 }
 
 impl SharedStatus {

@@ -1,10 +1,13 @@
 //! Findings over hosts at a fleet hub: the records of other hosts' VMs, and how far each host was heard.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use qmp_findings::{Correlators, Finding, HostCorrelators};
+use qmp_host::lock;
 use qmp_journal::{Globs, JournalError, Query, Reader, RecordKind};
-use qmp_wire::{QualifiedName, Record, UnixMicros};
+use qmp_wire::{Offset, QualifiedName, Record, UnixMicros};
+use tokio::sync::Notify;
 
 /// Findings over hosts that are read from the journal at the start, the last ones: an earlier one is not concluded again.
 const RECORDED_MAX: usize = 4_096;
@@ -34,6 +37,35 @@ pub(super) fn restore(hosts: &mut HostCorrelators, reader: &Reader) -> Result<()
 /// The host whose hub published the record; `None` for a record of this hub.
 fn sender<'r>(record: &'r Record<'_>) -> Option<&'r str> {
     QualifiedName::parse(&record.vm).filter(|_| !record.seq.is_added()).map(|name| name.host)
+}
+
+/// How far hosts were heard, besides by their records, until the observer has read these.
+#[derive(Debug, Default)]
+pub(super) struct HostSigns {
+    /// By host: everything that was received there before the time is in the journal up to the offset.
+    pending: Mutex<HashMap<Box<str>, (UnixMicros, Offset)>>,
+    changed: Notify,
+}
+
+impl HostSigns {
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "for the sources of a fleet hub"))]
+    pub(super) fn push(&self, host: &str, upto: UnixMicros, committed: Offset) {
+        lock(&self.pending).insert(host.into(), (upto, committed));
+        self.changed.notify_one();
+    }
+
+    /// Waits for signs.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Passes on the signs of hosts whose records were read.
+    pub(super) fn apply(&self, position: Offset, hosts: &mut HostCorrelators, found: &mut Vec<Finding>) {
+        let mut pending = lock(&self.pending);
+        for (host, (upto, _)) in pending.extract_if(|_, (_, committed)| *committed <= position) {
+            hosts.heard(&host, upto, found);
+        }
+    }
 }
 
 /// How far each host was heard, while its records are read again: one VM after the other.

@@ -1,5 +1,6 @@
 //! The states of the VMs, for queries: what the observer has read so far.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -8,10 +9,11 @@ use qmp_findings::state::VmState;
 use qmp_findings::{Correlators, GONE, HostCorrelators, Id, Question, StateAlerts, UnendedVm};
 use qmp_host::{blocking, lock};
 use qmp_journal::Reader;
-use qmp_wire::{Offset, UnixMicros};
+use qmp_wire::{Offset, QualifiedName, UnixMicros};
 use tokio::sync::{Notify, watch};
 
 use super::finding_counts::FindingCounts;
+use super::hosts::HostSigns;
 use super::resume;
 use crate::vm::is_of_other_host;
 
@@ -48,6 +50,8 @@ pub(super) struct ObserverState {
     pub(super) hosts: Mutex<HostCorrelators>,
     /// The VMs of the hub; `None` without one.
     pub(super) followed: OnceLock<Box<dyn FollowedVms>>,
+    /// How far hosts were heard, besides by their records.
+    pub(super) host_signs: HostSigns,
     pub(super) finding_counts: FindingCounts,
     /// Everything up to here was read.
     pub(super) position: watch::Sender<Offset>,
@@ -80,6 +84,35 @@ impl VmStates {
         let mut unended = self.shared.lock().unended();
         unended.retain(|vm| !is_of_other_host(&vm.vm));
         unended
+    }
+
+    /// Takes that everything which was received at another host before `upto` is in the journal, up to `committed`.
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "for the sources of a fleet hub"))]
+    pub(crate) fn host_heard(&self, host: &str, upto: UnixMicros, committed: Offset) {
+        self.shared.host_signs.push(host, upto, committed);
+    }
+
+    /// For each of these hosts with VMs whose epoch is open, the names on their host of those that run, as far as the observer
+    /// has read.
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "for the sources of a fleet hub"))]
+    pub(crate) fn running_on<'h>(
+        &self,
+        hosts: impl Iterator<Item = &'h str>,
+    ) -> HashMap<Box<str>, Vec<Box<str>>> {
+        let hosts: HashSet<&str> = hosts.collect();
+        let mut running: HashMap<Box<str>, Vec<Box<str>>> = HashMap::new();
+        let correlators = self.shared.lock();
+        for vm in correlators.vms() {
+            let Some(name) = QualifiedName::parse(vm).filter(|name| hosts.contains(name.host)) else {
+                continue;
+            };
+            if correlators.state(vm).is_some_and(|state| state.attached) {
+                let of_host = running.entry(name.host.into()).or_default();
+                of_host.extend((correlators.run_state(vm) == Some("running")).then(|| name.vm.into()));
+            }
+        }
+        running.values_mut().for_each(|vms| vms.sort_unstable());
+        running
     }
 
     /// Applies `read` to the run state of each VM, as far as the observer has read.
