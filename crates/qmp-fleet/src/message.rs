@@ -5,6 +5,8 @@
 //! Values are percent-encoded as CloudEvents' HTTP binding says: printable ASCII without blank, `"` and `%` stands for
 //! itself.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use qmp_wire::{Offset, Record, RecordError};
 
@@ -92,13 +94,14 @@ impl Message {
     ) -> Self {
         let (vm_host, vm) = record.vm.split_once('/').unwrap_or((host, &record.vm));
         let subject = SubjectNames::of(record, vm_host, vm).encode();
+        let id = encoded(&attributes.id);
         let mut headers = vec![
-            ("Nats-Msg-Id", encoded(&attributes.id)),
+            ("Nats-Msg-Id", id.clone()),
             (JOURNAL, encoded(journal)),
             (OFFSET, link.offset.0.to_string()),
             (PREVIOUS, link.previous.0.to_string()),
             ("ce-specversion", "1.0".to_owned()),
-            ("ce-id", encoded(&attributes.id)),
+            ("ce-id", id),
             ("ce-source", encoded(&attributes.source)),
             ("ce-type", encoded(&attributes.ty)),
             ("ce-time", record.received.to_string()),
@@ -147,7 +150,8 @@ impl ReceivedMessage {
 }
 
 fn encoded(value: &str) -> String {
-    utf8_percent_encode(value, &ENCODED).to_string()
+    // Most values have nothing to encode, and are copied at once.
+    Cow::from(utf8_percent_encode(value, &ENCODED)).into_owned()
 }
 
 /// The record as its line of JSON, with the member `host` directly before `vm`.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use qmp_host::{Backoff, clock};
 use qmp_wire::Offset;
 
@@ -23,6 +24,10 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// The longest such pause.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(60);
+
+/// The part of a window whose acknowledgement is worth a return to the caller, who then adds records: a smaller one costs
+/// time, and a larger one lets the window drain.
+const RETURN_WINDOW_PART: usize = 4;
 
 /// The interval in which a publisher looks whether its stream still has the acknowledged messages.
 const STREAM_CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -134,22 +139,27 @@ impl PublishDriver {
         }
     }
 
-    /// Publishes the records at `offsets`, which ascend, and waits until they are acknowledged; `message` writes the message of
-    /// one by its index. Dropping the future loses nothing: the records are published again.
+    /// Publishes the records at `offsets`, which ascend; `message` writes the message of one by its index.
+    ///
+    /// Returns when all are acknowledged, or all are sent and many are acknowledged. Then the caller removes these, may add
+    /// records, and calls again: messages that are in flight are not sent again, so the window stays full. Dropping the
+    /// future loses nothing.
     pub async fn publish(
         &mut self,
         offsets: &[Offset],
         message: &(dyn Fn(usize, Link) -> Message + Send + Sync),
     ) -> PublishOutcome {
-        let Some(first) = offsets.first() else { return PublishOutcome { published: 0, failure: None } };
+        if offsets.is_empty() {
+            return PublishOutcome { published: 0, failure: None };
+        }
         if let Err(error) = self.connect().await {
             return self.failed(0, error);
         }
-        self.publisher.begin_at(*first);
+        let in_flight = self.publisher.begin(offsets);
         if let Some((after, cause)) = self.publisher.poll_repeat() {
             return PublishOutcome { published: 0, failure: Some(PublishFailure::Repeat(after, cause)) };
         }
-        let result = self.exchange(offsets, message).await;
+        let result = self.exchange(offsets, in_flight, message).await;
         let published = self.publisher.state().published;
         let count = offsets.iter().take_while(|offset| offset.0 <= published).count();
         match result {
@@ -266,17 +276,21 @@ impl PublishDriver {
         Ok(())
     }
 
-    /// Publishes and takes acknowledgements until all are there, an error occurs, or records are to be published again.
+    /// Sends the messages after the first `next`, and takes acknowledgements until enough are there, an error occurs, or
+    /// records are to be published again.
     async fn exchange(
         &mut self,
         offsets: &[Offset],
+        mut next: usize,
         message: &(dyn Fn(usize, Link) -> Message + Send + Sync),
     ) -> Result<(), FleetError> {
         let (publisher, session) = match &mut self.session {
             Some(session) => (&mut self.publisher, session),
             None => return Err(FleetError::Lost),
         };
-        let (mut next, mut refused) = (0, None);
+        let (mut refused, enough) = (None, self.config.window.div_ceil(RETURN_WINDOW_PART));
+        let published_before = publisher.state().published;
+        let mut acknowledged = 0;
         let mut deadline = Instant::now() + ACKNOWLEDGE_TIMEOUT;
         loop {
             while refused.is_none() && next < offsets.len() && publisher.has_room() {
@@ -287,30 +301,22 @@ impl PublishDriver {
                     refused = Some(error);
                     break;
                 }
-                publisher.publish(offset);
+                // After it: if this future is dropped before, the message was not sent.
                 session.send(offset, written).await?;
+                publisher.publish(offset);
                 next += 1;
             }
             if !publisher.is_waiting() {
                 return refused.map_or(Ok(()), Err);
             }
-            let event = match session.arrived() {
-                Some(acknowledgement) => SessionEvent::Acknowledgement(acknowledgement),
-                None => tokio::time::timeout_at(deadline.into(), session.next()).await.map_err(|_| {
-                    session.denied().unwrap_or_else(|| FleetError::Timeout {
-                        doing: "publish".into(),
-                        seconds: ACKNOWLEDGE_TIMEOUT.as_secs(),
-                    })
-                })?,
-            };
-            match event {
-                SessionEvent::Acknowledgement(Acknowledgement { offset, outcome }) => {
-                    let now = Instant::now();
-                    publisher.acknowledge(offset, outcome?, now);
-                    deadline = now + ACKNOWLEDGE_TIMEOUT;
-                }
-                SessionEvent::Confirmation(confirmation) => publisher.confirm(&confirmation, Instant::now()),
-                SessionEvent::Failed(error) => return Err(error),
+            let has_advanced = publisher.state().published > published_before;
+            if next == offsets.len() && acknowledged >= enough && has_advanced {
+                return Ok(());
+            }
+            let arrived = take_events(publisher, session, deadline).await?;
+            if arrived > 0 {
+                acknowledged += arrived;
+                deadline = Instant::now() + ACKNOWLEDGE_TIMEOUT;
             }
             publisher.handle_timeout(Instant::now());
             if publisher.repeat_cause().is_some() {
@@ -326,14 +332,44 @@ impl PublishDriver {
         PublishOutcome { published, failure: Some(PublishFailure::Fleet(error)) }
     }
 
-    /// Closes the connection: the next attempt checks the stream anew.
+    /// Closes the connection, and gives up the messages in flight: the next attempt checks the stream anew.
     fn disconnect(&mut self) {
         self.session = None;
+        self.publisher.abandon();
         self.set_health(PublishHealth { is_connected: false, ..self.health.clone() });
     }
 
     fn set_health(&mut self, health: PublishHealth) {
         self.is_health_new |= self.health != health;
         self.health = health;
+    }
+}
+
+/// Waits for an event until `deadline`, and takes all that have arrived; returns the number of acknowledgements. The messages
+/// that have room by them are then written at once.
+async fn take_events(
+    publisher: &mut Publisher,
+    session: &mut Session,
+    deadline: Instant,
+) -> Result<usize, FleetError> {
+    let mut event = tokio::time::timeout_at(deadline.into(), session.next()).await.map_err(|_| {
+        session.denied().unwrap_or_else(|| FleetError::Timeout {
+            doing: "publish".into(),
+            seconds: ACKNOWLEDGE_TIMEOUT.as_secs(),
+        })
+    })?;
+    let now = Instant::now();
+    let mut acknowledged = 0;
+    loop {
+        match event {
+            SessionEvent::Acknowledgement(Acknowledgement { offset, outcome }) => {
+                publisher.acknowledge(offset, outcome?, now);
+                acknowledged += 1;
+            }
+            SessionEvent::Confirmation(confirmation) => publisher.confirm(&confirmation, now),
+            SessionEvent::Failed(error) => return Err(error),
+        }
+        let Some(arrived) = session.next().now_or_never() else { return Ok(acknowledged) };
+        event = arrived;
     }
 }

@@ -146,13 +146,20 @@ impl Publisher {
         }
     }
 
-    /// Begins to publish at the record `first`. If it is not after the published cursor, the offset before it is unknown, and
-    /// the publisher goes back.
-    pub fn begin_at(&mut self, first: Offset) {
-        if first.0 <= self.state.published {
+    /// Begins to publish the records at `offsets`, and returns how many of them, from the first on, are in flight already. If
+    /// the first is not after the published cursor, the offset before it is unknown, and the publisher goes back.
+    pub fn begin(&mut self, offsets: &[Offset]) -> usize {
+        if offsets.first().is_some_and(|first| first.0 <= self.state.published) {
             self.repeat.get_or_insert(RepeatCause::Requested);
         }
+        let in_flight = self.in_flight.iter().map(|message| message.offset);
+        if self.in_flight.len() <= offsets.len()
+            && in_flight.eq(offsets[..self.in_flight.len()].iter().copied())
+        {
+            return self.in_flight.len();
+        }
         self.abandon();
+        0
     }
 
     /// Gives up the messages without an acknowledgement: the caller publishes them again.

@@ -4,7 +4,7 @@ use async_nats::client::RequestErrorKind;
 use async_nats::jetstream;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::{Client, HeaderMap, HeaderName, StatusCode, Subscriber};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use qmp_wire::Offset;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -205,13 +205,7 @@ impl Session {
         if bytes > max { Err(FleetError::TooLarge { bytes, max }) } else { Ok(()) }
     }
 
-    /// An acknowledgement that has arrived already.
-    pub(crate) fn arrived(&mut self) -> Option<Acknowledgement> {
-        let message = self.acknowledgements.next().now_or_never()??;
-        self.acknowledgement(&message)
-    }
-
-    /// Waits for the next event.
+    /// Waits for the next event. Dropping the future loses none.
     pub(crate) async fn next(&mut self) -> SessionEvent {
         loop {
             tokio::select! {

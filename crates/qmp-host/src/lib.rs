@@ -46,7 +46,7 @@ mod unix_socket;
 
 pub use backoff::Backoff;
 #[cfg(feature = "tokio")]
-pub use blocking::blocking;
+pub use blocking::{BlockingTask, blocking};
 pub use budget::{Budget, Share};
 #[cfg(all(feature = "tokio", feature = "tracing"))]
 pub use duties::{Duties, ends_after, join_all};

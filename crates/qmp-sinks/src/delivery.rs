@@ -96,8 +96,14 @@ pub type SinkEventFuture<'s> = Pin<Box<dyn Future<Output = SinkEvent> + Send + '
 /// A receiver of records. Dropping the future of [`deliver`](Self::deliver) ends the attempt; the sink stays usable.
 pub trait Sink: Send {
     /// Delivers some of `deliveries`, of which there is at least one, in order. Records that are reported as delivered
-    /// must survive a crash as well as this kind of receiver allows.
+    /// must survive a crash as well as this kind of receiver allows. The next call begins with the first record that was not
+    /// delivered, unless the rule gives it up or goes back.
     fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> DeliveryFuture<'s>;
+
+    /// How many records are in flight when [`deliver`](Self::deliver) returns, at most: the rule reads ahead of them.
+    fn in_flight_max(&self) -> usize {
+        0
+    }
 
     /// Waits for an event of the receiver while the rule is idle. Dropping the future loses no event.
     fn wait(&mut self) -> SinkEventFuture<'_> {

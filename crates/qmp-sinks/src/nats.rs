@@ -280,6 +280,10 @@ impl Sink for NatsSink {
         })
     }
 
+    fn in_flight_max(&self) -> usize {
+        self.nats.window
+    }
+
     fn wait(&mut self) -> SinkEventFuture<'_> {
         Box::pin(async move {
             match self.driver.wait().await {

@@ -2,6 +2,8 @@
 
 mod attempt;
 mod position;
+mod source;
+mod queue;
 mod report;
 
 use std::ops::ControlFlow;
@@ -12,20 +14,18 @@ use std::time::Duration;
 use qmp_host::Backoff;
 use qmp_host::blocking;
 use qmp_host::clock::{self, SteadyClock};
-use qmp_journal::{Cursor, JournalError, Query, Reader};
+use qmp_journal::{JournalError, Query, Reader};
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
 use super::backlog::Backlog;
-use super::delivery::{Delivery, DeliveryFailure, DeliveryOrigin, Sink, SinkEvent};
+use super::delivery::{Delivery, DeliveryOrigin, Sink, SinkEvent};
 use super::delivery_limit::{Gate, HeldRecords};
 use super::positions::Positions;
 use super::reported_states::ReportedStates;
 use super::rule::RuleConfig;
 use super::status::{SinkState, Status};
-
-/// Records that a rule reads from the journal at once.
-const SINK_BATCH_RECORDS: usize = 1_024;
+use source::{RecordSource, SINK_BATCH_RECORDS};
 
 /// How long a rule pauses between two reads of the journal. Under load each read then returns several records; the
 /// delay is too short to matter to a receiver.
@@ -72,7 +72,15 @@ pub(super) struct Runner {
     /// The states that the receiver knows, and not their end.
     reported: ReportedStates,
     backlog: Backlog,
-    /// The offset up to which the cursor has read.
+    /// The records that are read and not handled, of a rule without a limit.
+    queue: Vec<Delivery>,
+    /// `reported` after the delivery of the queue.
+    reported_by_queue: ReportedStates,
+    /// Whether there are more records in the journal, as far as the last batch shows.
+    is_behind: bool,
+    /// How often the first record that is not handled was refused.
+    refusals: u32,
+    /// The offset up to which the records were read.
     read_to: Offset,
     /// The offset up to which all records are handled.
     position: Offset,
@@ -113,6 +121,10 @@ impl Runner {
             backoff: Backoff::new(SINK_RETRY_FIRST, SINK_RETRY_MAX, seed),
             reported: known.reported,
             backlog: Backlog::default(),
+            queue: Vec::new(),
+            reported_by_queue: ReportedStates::default(),
+            is_behind: false,
+            refusals: 0,
             read_to: Offset(known.offset),
             position: Offset(known.offset),
             repeat: None,
@@ -122,36 +134,47 @@ impl Runner {
     /// Delivers until it is ordered to end.
     pub(super) async fn run(mut self) {
         self.restore_held().await;
-        let mut cursor = self.reader.cursor(self.rule.selection.query(), self.position).under_way();
+        let mut source = self.source(self.position);
         loop {
             if *self.orders.borrow() == Order::Stop || self.release().await.is_break() {
                 return;
             }
             if let Some((after, reason)) = self.repeat.take() {
                 self.go_back(after, &reason);
-                cursor = self.reader.cursor(self.rule.selection.query(), after).under_way();
+                source = self.source(after);
             }
-            let before = cursor.position();
-            let work = move || {
-                let records = cursor.next_batch(SINK_BATCH_RECORDS);
-                (cursor, records)
-            };
-            let (back, read) = blocking(work).await;
-            cursor = back;
-            let removed = cursor.take_removed();
-            self.add_missed(
-                removed.map_or(0, |removed| removed.upto.0 - removed.after.0),
-                "were removed from it",
-            );
-            self.add_missed(self.reader.lost_records(before, cursor.position()), "cannot be read");
-            let flow = match read {
-                Ok(records) if records.is_empty() => self.rest(&mut cursor).await,
-                Ok(records) => self.take(records, cursor.position()).await,
-                Err(JournalError::Ended(_)) => return,
-                Err(error) => self.read_failed(&error).await,
+            let flow = if self.queue.is_empty() || source.has_batch() {
+                self.read(&mut source).await
+            } else {
+                if self.reads_ahead() {
+                    source.begin();
+                }
+                self.deliver_queue().await
             };
             if flow.is_break() {
                 return;
+            }
+        }
+    }
+
+    fn source(&self, after: Offset) -> RecordSource {
+        RecordSource::new(self.reader.clone(), self.reader.cursor(self.rule.selection.query(), after))
+    }
+
+    /// Takes the next batch; at the head, waits for more.
+    async fn read(&mut self, source: &mut RecordSource) -> Flow {
+        let (read, position, missed) = source.next().await;
+        self.add_missed(missed.removed, "were removed from it");
+        self.add_missed(missed.lost, "cannot be read");
+        match read {
+            Ok(records) if !records.is_empty() => self.take(records, position).await,
+            Ok(_) if self.queue.is_empty() => self.rest(source, position).await,
+            Err(JournalError::Ended(_)) if self.queue.is_empty() => Flow::Break(()),
+            Err(error) if self.queue.is_empty() => self.read_failed(&error).await,
+            // The queue is delivered first.
+            Ok(_) | Err(_) => {
+                self.is_behind = false;
+                Flow::Continue(())
             }
         }
     }
@@ -172,16 +195,16 @@ impl Runner {
         }
     }
 
-    /// Waits for more records, or for the gate to open, after everything was read.
-    async fn rest(&mut self, cursor: &mut Cursor) -> Flow {
-        self.moved_to(cursor.position());
+    /// Waits for more records, or for the gate to open, after everything up to `position` was read and delivered.
+    async fn rest(&mut self, source: &mut RecordSource, position: Offset) -> Flow {
+        self.moved_to(position);
         if *self.orders.borrow() != Order::Run {
             return Flow::Break(());
         }
         let opens = self.opens_in();
         self.report_problem();
         tokio::select! {
-            more = cursor.wait() => if more.is_err() { return Flow::Break(()) },
+            more = source.wait() => if more.is_err() { return Flow::Break(()) },
             () = tokio::time::sleep(opens.unwrap_or_default()), if opens.is_some() => return Flow::Continue(()),
             event = self.sink.wait() => {
                 if let SinkEvent::Repeat { after, reason } = event {
@@ -216,29 +239,23 @@ impl Runner {
         }
         let selected = records.iter().filter(|record| self.rule.selection.matches(record)).count() as u64;
         self.read_to = upto;
+        self.is_behind = records.len() == SINK_BATCH_RECORDS;
         self.backlog.read(selected, upto);
-        if records.len() == SINK_BATCH_RECORDS {
-            self.backlog.count(&self.reader, &self.rule, upto).await;
+        if self.is_behind {
+            self.backlog.count_beside(&self.reader, &self.rule, upto);
         }
-        self.status.waiting.store(selected + self.backlog.records(), Relaxed);
-        if self.rule.at_most.is_some() {
-            for record in records {
-                if *self.orders.borrow() == Order::Stop {
-                    return Flow::Break(());
-                }
-                self.release().await?;
-                self.offer(record).await?;
+        self.status.waiting.store(self.queue.len() as u64 + selected + self.backlog.records(), Relaxed);
+        if self.rule.at_most.is_none() {
+            self.enqueue(records);
+            self.queue_delivered();
+            return Flow::Continue(());
+        }
+        for record in records {
+            if *self.orders.borrow() == Order::Stop {
+                return Flow::Break(());
             }
-        } else {
-            let mut selected: Vec<Delivery> = Vec::with_capacity(records.len());
-            let mut reported = self.reported.clone();
-            for record in records {
-                if self.is_delivered(&record, &reported) {
-                    self.report(&mut reported, &record);
-                    selected.push(Delivery { record, held_back: 0 });
-                }
-            }
-            self.deliver(&selected).await?;
+            self.release().await?;
+            self.offer(record).await?;
         }
         if self.repeat.is_none() {
             self.moved_to(upto);
@@ -317,49 +334,12 @@ impl Runner {
 
     /// Delivers all, and retries each as often as needed; ends early if the receiver lacks earlier records.
     async fn deliver(&mut self, mut deliveries: &[Delivery]) -> Flow {
-        let mut refusals = 0;
-        while let Some(first) = deliveries.first() {
-            let outcome = self.deliver_once(deliveries).await;
-            let (arrived, rest) = deliveries.split_at(outcome.delivered.min(deliveries.len()));
-            if !arrived.is_empty() {
-                refusals = 0;
-                self.arrived(arrived, outcome.rejected.as_ref());
+        while !deliveries.is_empty() && self.repeat.is_none() {
+            let handled = self.attempt(deliveries).await?;
+            deliveries = &deliveries[handled..];
+            if *self.orders.borrow() == Order::Stop {
+                return Flow::Break(());
             }
-            deliveries = rest;
-            let Some(failure) = outcome.failure else {
-                if *self.orders.borrow() == Order::Stop {
-                    return Flow::Break(());
-                }
-                continue;
-            };
-            let first = deliveries.first().unwrap_or(first);
-            let pause = match failure {
-                DeliveryFailure::Refused { error } => {
-                    refusals += 1;
-                    let attempts = self.rule.action.attempts();
-                    if refusals >= attempts {
-                        refusals = 0;
-                        self.give_up(&first.record, &error);
-                        deliveries = deliveries.get(1..).unwrap_or_default();
-                        continue;
-                    }
-                    self.report_failure(
-                        &error,
-                        format_args!("attempt {refusals} of {attempts}, after which the record is given up"),
-                    );
-                    self.backoff.next_delay()
-                }
-                DeliveryFailure::Repeat { after, reason } => {
-                    self.repeat = Some((after, reason));
-                    return Flow::Continue(());
-                }
-                DeliveryFailure::Unavailable { error, after } => {
-                    self.report_failure(&error, format_args!("retried until it succeeds"));
-                    let asked = after.unwrap_or_default().min(SINK_RETRY_AFTER_MAX);
-                    self.backoff.next_delay().max(asked)
-                }
-            };
-            self.pause_and_count(pause).await?;
         }
         Flow::Continue(())
     }

@@ -59,6 +59,32 @@ fn abandoned_messages_have_the_same_link_again() {
 }
 
 #[test]
+fn messages_in_flight_are_not_published_again() {
+    let now = Instant::now();
+    let offsets = |offsets: &[u64]| offsets.iter().copied().map(Offset).collect::<Vec<_>>();
+    let cases: [(&str, &[u64], usize, u64); 5] = [
+        // name, the records to publish, how many are in flight, the offset before the next one
+        ("the same", &[3, 5], 2, 5),
+        ("and more", &[3, 5, 8, 9], 2, 5),
+        ("fewer", &[3], 0, 1),
+        ("others", &[3, 4, 5], 0, 1),
+        ("later ones", &[5, 8], 0, 1),
+    ];
+    for (name, records, in_flight, previous) in cases {
+        let mut publisher = published(&[1], now);
+        for offset in [3, 5] {
+            publisher.publish(Offset(offset));
+        }
+        assert_eq!(publisher.begin(&offsets(records)), in_flight, "{name}");
+        assert_eq!(publisher.repeat_cause(), None, "{name}");
+        assert_eq!(publisher.link(Offset(10)).previous, Offset(previous), "{name}");
+    }
+    let mut publisher = published(&[1, 2], now);
+    publisher.begin(&offsets(&[2, 3]));
+    assert_eq!(publisher.repeat_cause(), Some(RepeatCause::Requested), "the offset before it is unknown");
+}
+
+#[test]
 fn lost_messages_are_published_again_from_the_confirmed_cursor() {
     let now = Instant::now();
     let cases = [

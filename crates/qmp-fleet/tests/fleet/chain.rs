@@ -15,7 +15,7 @@ const ROUNDS_MAX: usize = 10;
 enum Step {
     /// The host records events, some of which the rule selects.
     Record(Vec<bool>),
-    /// The host publishes; each message is lost, stored without an acknowledgement, or acknowledged.
+    /// The host publishes; each message is lost or stored with the end of the connection, or acknowledged at once or later.
     Publish(Vec<Fate>),
     /// The host starts again with the state that it had saved.
     RestartHost,
@@ -40,6 +40,7 @@ enum Fate {
     Lost,
     Stored,
     Acknowledged,
+    Late,
 }
 
 struct World {
@@ -51,6 +52,8 @@ struct World {
     /// The position of the rule.
     position: u64,
     saved: (u64, PublisherState),
+    /// Acknowledgements that the server has sent and the host has not read: offsets and sequence numbers.
+    late: Vec<(u64, u64)>,
     /// The server was restarted since the host looked at the stream.
     is_unchecked: bool,
     created: u32,
@@ -75,6 +78,7 @@ impl World {
             publisher: Publisher::new("j", 8, state.clone()),
             position: 0,
             saved: (0, state),
+            late: Vec::new(),
             is_unchecked: true,
             created: 0,
             stream: Vec::new(),
@@ -100,6 +104,7 @@ impl World {
             Step::RestartHost => {
                 self.position = self.saved.0;
                 self.publisher = Publisher::new("j", 8, self.saved.1.clone());
+                self.late.clear();
                 self.is_unchecked = true;
             }
             Step::SaveHost => self.saved = (self.position, self.publisher.state().clone()),
@@ -145,6 +150,7 @@ impl World {
     fn publish(&mut self, fates: &[Fate]) {
         if self.is_unchecked {
             self.is_unchecked = false;
+            self.end_connection();
             let last = self.stream.len() as u64;
             self.publisher.observe_stream(StreamMark {
                 created: self.created.to_string().into(),
@@ -157,14 +163,13 @@ impl World {
         }
         let offsets: Vec<u64> =
             self.journal.iter().copied().filter(|offset| *offset > self.position).collect();
-        if let Some(first) = offsets.first() {
-            self.publisher.begin_at(Offset(*first));
-        }
+        let all: Vec<Offset> = offsets.iter().copied().map(Offset).collect();
+        let in_flight = if all.is_empty() { 0 } else { self.publisher.begin(&all) };
         if self.go_back() {
             return;
         }
-        let mut acknowledgements = Vec::new();
-        for (offset, fate) in offsets.iter().zip(fates) {
+        let (mut acknowledgements, mut is_lost) = (std::mem::take(&mut self.late), false);
+        for (offset, fate) in offsets[in_flight..].iter().zip(fates) {
             if !self.publisher.has_room() {
                 break;
             }
@@ -172,16 +177,27 @@ impl World {
             if !matches!(fate, Fate::Lost) {
                 self.stream.push(Some(link));
             }
-            if matches!(fate, Fate::Acknowledged) {
-                acknowledgements.push((*offset, self.stream.len() as u64));
+            let acknowledgement = (*offset, self.stream.len() as u64);
+            match fate {
+                Fate::Acknowledged => acknowledgements.push(acknowledgement),
+                Fate::Late => self.late.push(acknowledgement),
+                Fate::Lost | Fate::Stored => is_lost = true,
             }
         }
         for (offset, sequence) in acknowledgements {
             self.publisher.acknowledge(Offset(offset), sequence, self.now);
         }
-        self.publisher.abandon();
+        if is_lost {
+            self.end_connection();
+        }
         self.position = self.position.max(self.publisher.state().published);
         self.go_back();
+    }
+
+    /// The connection is lost, with the messages in flight and their acknowledgements.
+    fn end_connection(&mut self) {
+        self.publisher.abandon();
+        self.late.clear();
     }
 
     fn go_back(&mut self) -> bool {
@@ -246,7 +262,12 @@ impl World {
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
-    prop_oneof![1 => Just(Fate::Lost), 1 => Just(Fate::Stored), 4 => Just(Fate::Acknowledged)]
+    prop_oneof![
+        1 => Just(Fate::Lost),
+        1 => Just(Fate::Stored),
+        6 => Just(Fate::Acknowledged),
+        4 => Just(Fate::Late),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {

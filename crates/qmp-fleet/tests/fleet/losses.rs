@@ -1,6 +1,8 @@
 //! Real servers that are killed, restarted, and lose messages.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -61,6 +63,36 @@ async fn stream_has_each_record_once_after_kills_of_the_server() {
         let links = links(&server, offsets.len()).await;
         assert_whole(&links, &offsets);
         assert_eq!(links.len(), offsets.len(), "the server recognizes retries within its window");
+    })
+    .await;
+}
+
+/// Messages that the server has got from all clients.
+fn messages_received(server: &NatsServer) -> u64 {
+    let address = server.monitoring_url().replace("http://", "");
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream.write_all(b"GET /varz HTTP/1.0\r\n\r\n").expect("writes");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("reads");
+    let (_, count) = reply.split_once("\"in_msgs\": ").expect("a count");
+    count.split(',').next().and_then(|count| count.parse().ok()).expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn next_call_continues_with_the_messages_in_flight() {
+    with_each_server("", async |server, _| {
+        let offsets = offsets(2_250);
+        let mut driver = driver(&server);
+        let first = &offsets[..1_000];
+        let outcome = driver.publish(first, &|index, link| message(first[index], link)).await;
+        assert!(outcome.failure.is_none() && (700..1_000).contains(&outcome.published), "{outcome:?}");
+        publish_all(&mut driver, &offsets[outcome.published..]).await;
+        // Besides them, only a few requests: none of the 256 of the window was sent twice.
+        let received = messages_received(&server);
+        assert!((1_500..1_600).contains(&received), "{received}");
+        let links = links(&server, offsets.len()).await;
+        assert_whole(&links, &offsets);
+        assert_eq!(links.len(), offsets.len());
     })
     .await;
 }

@@ -23,6 +23,8 @@ impl Runner {
         tracing::warn!("rule {}: delivers the records after {offset} again: {reason}", self.rule.name);
         (self.position, self.read_to) = (after, after);
         self.backlog = Backlog::default();
+        self.queue.clear();
+        self.refusals = 0;
         self.backoff.reset();
         self.save_position();
     }
