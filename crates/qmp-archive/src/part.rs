@@ -4,6 +4,7 @@
 //! memory is taken by what a file says of its size: rows are decoded some at a time.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use parquet::basic::Type as PhysicalType;
@@ -37,8 +38,12 @@ impl Part {
     ///
     /// # Errors
     ///
-    /// [`PartError::Io`], [`PartError::Parquet`] and [`PartError::Column`].
+    /// [`PartError::Io`], [`PartError::Parquet`], [`PartError::Damaged`] and [`PartError::Column`].
     pub fn open(path: &Path) -> Result<Self, PartError> {
+        guarded(|| Self::read_footer(path))
+    }
+
+    fn read_footer(path: &Path) -> Result<Self, PartError> {
         let reader = reader(path)?;
         let metadata = reader.metadata();
         let file = metadata.file_metadata();
@@ -102,17 +107,10 @@ impl Part {
         group: usize,
         mut take: impl FnMut(Record<'static>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let reader = reader(&self.path)?;
-        let places = places(reader.metadata().file_metadata().schema_descr())?;
-        let group_reader = reader.get_row_group(group).map_err(PartError::from)?;
-        let mut columns = Vec::with_capacity(Column::ALL.len());
-        for place in places {
-            let column = place.map(|index| group_reader.get_column_reader(index));
-            columns.push(column.transpose().map_err(PartError::from)?);
-        }
+        let mut columns = guarded(|| columns(&self.path, group))?;
         let mut row = self.groups[group].1;
         loop {
-            let rows = decode(&mut columns)?;
+            let rows = guarded(|| decode(&mut columns))?;
             if rows.is_empty() {
                 return Ok(());
             }
@@ -125,8 +123,22 @@ impl Part {
     }
 }
 
+/// Calls the library, which panics at some damaged pages. Nothing that it holds is used after an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, PartError>) -> Result<T, PartError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(PartError::Damaged))
+}
+
 fn reader(path: &Path) -> Result<SerializedFileReader<File>, PartError> {
     Ok(SerializedFileReader::new(File::open(path)?)?)
+}
+
+/// The readers of the columns of a row group; `None` for a column that the file does not have.
+fn columns(path: &Path, group: usize) -> Result<Vec<Option<ColumnReader>>, PartError> {
+    let reader = reader(path)?;
+    let group = reader.get_row_group(group)?;
+    let places = places(reader.metadata().file_metadata().schema_descr())?;
+    let columns = places.map(|place| place.map(|index| group.get_column_reader(index)).transpose());
+    Ok(columns.into_iter().collect::<Result<_, _>>()?)
 }
 
 /// The index of each column in the file.

@@ -12,6 +12,9 @@ pub enum PartError {
     /// The file is no whole Parquet file, or uses what the library does not have, such as another compression.
     #[error("not a Parquet file that can be read: {0}")]
     Parquet(ParquetError),
+    /// A page of the file is damaged so that the library ended reading it by a panic.
+    #[error("not a Parquet file that can be read: a page is damaged")]
+    Damaged,
     /// The file has no such column, or one of another type.
     #[error("not a file of records: column `{column}` is {what}")]
     Column {

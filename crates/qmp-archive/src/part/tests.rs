@@ -64,6 +64,13 @@ proptest! {
 }
 
 #[test]
+fn page_at_which_the_library_panics_is_an_error() {
+    let mut bytes = written(&(1..50).map(|offset| event(offset, "web1", 3)).collect::<Vec<_>>(), true);
+    bytes[41] = 32;
+    assert!(matches!(read_back(&bytes), Err(PartError::Damaged)));
+}
+
+#[test]
 fn row_groups_have_their_lowest_offset() {
     let most = crate::columns::ROW_GROUP_MAX_RECORDS as u64;
     let records: Vec<_> = (1..=most + 5).map(|offset| event(offset, "web1", 3)).collect();
