@@ -3,6 +3,9 @@
 use qmp_wire::Offset;
 use serde::{Deserialize, Serialize};
 
+/// Confirmations that are published before their acknowledgements are waited for. The client of NATS waits at 5,000.
+pub const CONFIRMATIONS_MAX: usize = 1_024;
+
 /// What a fleet hub has committed of one journal. Published on the subject
 /// [`confirmation_subject`](crate::confirmation_subject) of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,7 +33,7 @@ mod stream_reader;
 mod repetitions;
 mod stream_follow;
 
-pub use confirmation::Confirmation;
+pub use confirmation::{CONFIRMATIONS_MAX, Confirmation};
 pub use error::{FleetError, ServerError};
 pub use link::Link;
 pub use message::{CloudEventAttributes, Message, MessageError, ReceivedMessage};

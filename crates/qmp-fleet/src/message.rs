@@ -145,8 +145,20 @@ impl ReceivedMessage {
             None => record.vm = format!("{host}/{}", record.vm).into(),
         }
         let link = Link { previous: number(PREVIOUS)?, offset: number(OFFSET)? };
-        Ok(Self { journal: text(JOURNAL)?.into(), link, host, record })
+        let journal: Box<str> = text(JOURNAL)?.into();
+        if !is_journal_name(&journal) {
+            return Err(MessageError::Header(JOURNAL));
+        }
+        Ok(Self { journal, link, host, record })
     }
+}
+
+/// The longest name of a journal, in bytes. That of a hub has 32 digits.
+const JOURNAL_NAME_MAX_BYTES: usize = 64;
+
+fn is_journal_name(name: &str) -> bool {
+    (1..=JOURNAL_NAME_MAX_BYTES).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn encoded(value: &str) -> String {

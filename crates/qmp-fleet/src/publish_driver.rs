@@ -98,6 +98,8 @@ pub struct PublishDriver {
     /// When a sign of life is due.
     sign_at: Instant,
     health: PublishHealth,
+    /// Whether the problems have a confirmation of records that this journal does not have.
+    is_ahead: bool,
     /// Whether [`wait`](Self::wait) has not yet returned for the last change of the health.
     is_health_new: bool,
     backoff: Backoff,
@@ -134,6 +136,7 @@ impl PublishDriver {
             checked_at: Instant::now(),
             sign_at: Instant::now(),
             health: PublishHealth::default(),
+            is_ahead: false,
             is_health_new: false,
             backoff: Backoff::new(RETRY_DELAY, RETRY_DELAY_MAX, seed),
         }
@@ -192,6 +195,10 @@ impl PublishDriver {
                 if !self.is_health_new {
                     tokio::time::sleep(self.backoff.next_delay()).await;
                 }
+                continue;
+            }
+            self.set_problems(self.publisher.ahead());
+            if self.is_health_new {
                 continue;
             }
             if Instant::now() >= self.sign_at && self.publisher.repeat_cause().is_none() {
@@ -253,8 +260,8 @@ impl PublishDriver {
                 let seen = session.check_stream(stream, host).await?;
                 self.publisher.observe_stream(seen);
                 self.checked_at = now;
-                let problems = session.problems.clone();
-                self.set_health(PublishHealth { problems, ..self.health.clone() });
+                let is_ahead = self.is_ahead.then(|| self.publisher.ahead()).flatten();
+                self.set_problems(is_ahead);
             }
             return Ok(());
         }
@@ -337,6 +344,22 @@ impl PublishDriver {
         self.session = None;
         self.publisher.abandon();
         self.set_health(PublishHealth { is_connected: false, ..self.health.clone() });
+    }
+
+    /// Sets the problems of the session, and that of a confirmation of records that this journal does not have: only when all of its
+    /// records are published.
+    fn set_problems(&mut self, ahead: Option<Offset>) {
+        self.is_ahead = ahead.is_some();
+        let Some(session) = &self.session else { return };
+        let ahead = ahead.map(|ahead| {
+            format!(
+                "a fleet hub has committed records of this journal up to offset {}, which it does not have: if it was replaced by an \
+                 older copy, new records count as repetitions; move it away, so that the hub starts with a new journal",
+                ahead.0
+            )
+        });
+        let problems = session.problems.iter().cloned().chain(ahead.map(Into::into)).collect();
+        self.set_health(PublishHealth { problems, ..self.health.clone() });
     }
 
     fn set_health(&mut self, health: PublishHealth) {

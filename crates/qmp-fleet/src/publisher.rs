@@ -95,6 +95,10 @@ pub struct Publisher {
     state: PublisherState,
     /// The offset of the last record that was handed to the server.
     last: Offset,
+    /// The highest such offset, also before the publisher went back.
+    highest: Offset,
+    /// A confirmation of more than that.
+    ahead: Option<Offset>,
     in_flight: VecDeque<InFlight>,
     /// Since when the confirmation is behind without an advance.
     unconfirmed_since: Option<Instant>,
@@ -111,6 +115,8 @@ impl Publisher {
             journal: journal.into(),
             window: window.max(1),
             last: Offset(state.published),
+            highest: Offset(state.published.max(state.confirmed.unwrap_or(0))),
+            ahead: None,
             state,
             in_flight: VecDeque::new(),
             unconfirmed_since: None,
@@ -126,6 +132,10 @@ impl Publisher {
         let link = self.link(offset);
         self.in_flight.push_back(InFlight { offset, is_acknowledged: false });
         self.last = offset;
+        self.highest = self.highest.max(offset);
+        if let Some(confirmed) = self.ahead.take_if(|ahead| *ahead <= self.highest) {
+            self.state.confirmed = Some(confirmed.0);
+        }
         link
     }
 
@@ -184,9 +194,13 @@ impl Publisher {
         self.state.stream = Some(seen);
     }
 
-    /// Takes a confirmation; one of another journal is ignored.
+    /// Takes a confirmation; one of another journal is ignored, and one of records that were not published is [ahead](Self::ahead).
     pub fn confirm(&mut self, confirmation: &Confirmation, now: Instant) {
         if confirmation.journal != self.journal {
+            return;
+        }
+        if confirmation.offset > self.highest {
+            self.ahead = Some(confirmation.offset);
             return;
         }
         let offset = confirmation.offset.0;
@@ -226,6 +240,13 @@ impl Publisher {
     #[must_use]
     pub const fn repeat_cause(&self) -> Option<RepeatCause> {
         self.repeat
+    }
+
+    /// The offset up to which a fleet hub has committed records of this journal, if this publisher has published less: the journal was
+    /// replaced by an older copy, and its new records will count as repetitions.
+    #[must_use]
+    pub const fn ahead(&self) -> Option<Offset> {
+        self.ahead
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.

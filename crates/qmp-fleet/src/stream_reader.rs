@@ -187,14 +187,33 @@ impl StreamReader {
     ///
     /// Any [`FleetError`].
     pub async fn confirm(&mut self, host: &str, confirmation: &Confirmation) -> Result<(), FleetError> {
-        let subject = confirmation_subject(&self.stream, host);
+        self.confirm_all(&[(host.into(), confirmation.clone())]).await
+    }
+
+    /// Publishes confirmations for hosts, at most [`CONFIRMATIONS_MAX`](crate::CONFIRMATIONS_MAX), and then waits for all
+    /// acknowledgements: that takes the time of one reply.
+    ///
+    /// # Errors
+    ///
+    /// Any [`FleetError`]; some of them may be published.
+    pub async fn confirm_all(
+        &mut self,
+        confirmations: &[(Box<str>, Confirmation)],
+    ) -> Result<(), FleetError> {
+        let stream = self.stream.clone();
         let connection = self.connected().await?;
-        let published = connection.context.publish(subject, confirmation.to_json().into()).await;
-        let acknowledged = match published {
-            Ok(acknowledgement) => acknowledgement.await.map(drop),
-            Err(error) => Err(error),
-        };
-        acknowledged.map_err(|error| reply_error(&connection.events, "confirm", &error))
+        let failed = |error| reply_error(&connection.events, "confirm", &error);
+        let mut sent = Vec::with_capacity(confirmations.len());
+        for (host, confirmation) in confirmations {
+            let subject = confirmation_subject(&stream, host);
+            sent.push(
+                connection.context.publish(subject, confirmation.to_json().into()).await.map_err(failed)?,
+            );
+        }
+        for acknowledgement in sent {
+            acknowledgement.await.map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Creates the stream of the confirmations unless it exists: it keeps the last one for each host, on as many servers as the

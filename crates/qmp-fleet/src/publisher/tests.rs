@@ -59,6 +59,23 @@ fn abandoned_messages_have_the_same_link_again() {
 }
 
 #[test]
+fn confirmation_of_what_was_not_published_is_not_taken() {
+    let now = Instant::now();
+    let mut publisher = published(&[1, 2, 3], now);
+    for again in [false, true] {
+        publisher.confirm(&confirmation(9, again), now);
+        assert_eq!((publisher.ahead(), publisher.state().confirmed), (Some(Offset(9)), None));
+        assert_eq!(publisher.repeat_cause(), None);
+    }
+    publisher.confirm(&confirmation(2, true), now);
+    assert_eq!(publisher.poll_repeat(), Some((Offset(2), RepeatCause::Requested)));
+    publisher.confirm(&confirmation(3, false), now);
+    assert_eq!(publisher.state().confirmed, Some(3), "it was published before the publisher went back");
+    publisher.publish(Offset(9));
+    assert_eq!((publisher.ahead(), publisher.state().confirmed), (None, Some(9)), "it is published now");
+}
+
+#[test]
 fn messages_in_flight_are_not_published_again() {
     let now = Instant::now();
     let offsets = |offsets: &[u64]| offsets.iter().copied().map(Offset).collect::<Vec<_>>();

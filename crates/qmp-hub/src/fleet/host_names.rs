@@ -31,6 +31,11 @@ impl SharedHosts {
     pub(super) fn of(&self, journal: &str) -> Option<Box<str>> {
         lock(&self.0).of(journal)
     }
+
+    /// Whether the journal is known as that of a host which does not call itself `host`.
+    pub(super) fn is_of_other(&self, journal: &str, host: &str) -> bool {
+        lock(&self.0).by_journal.get(journal).is_some_and(|known| without_suffix(known) != host)
+    }
 }
 
 impl HostNames {
@@ -88,6 +93,12 @@ mod tests {
         for (journal, host, expected) in cases {
             assert_eq!(&*names.name(journal, host), expected, "{journal}");
             assert_eq!(without_suffix(expected), host);
+        }
+        let names = SharedHosts(Arc::new(Mutex::new(names)));
+        let others =
+            [("j1", "node2", true), ("j2", "node1", false), ("j2", "node1~2", true), ("j9", "x", false)];
+        for (journal, host, is_other) in others {
+            assert_eq!(names.is_of_other(journal, host), is_other, "{journal} {host}");
         }
     }
 }

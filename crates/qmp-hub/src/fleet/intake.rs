@@ -1,7 +1,7 @@
 //! What a source has read and not committed: records in the order of their journals, and the positions after them.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use qmp_fleet::{Hole, ReceivedMessage, Receiver, ReceiverConfig, ReceiverOutput, StreamMessage};
 use qmp_journal::{Appender, Feed, ForeignBatch, ForeignError, Globs, StreamPosition};
@@ -14,6 +14,9 @@ const BATCH_MAX_RECORDS: usize = 1_024;
 
 /// Bytes of messages that are committed at once: a small part of the journal's queue.
 const BATCH_MAX_BYTES: usize = 4 << 20;
+
+/// How long the fault of a message is shown: `refused` counts it for ever.
+const FAULT_SHOWN: Duration = Duration::from_secs(3_600);
 
 /// Records, and positions that are committed with them.
 pub(super) struct Intake {
@@ -36,8 +39,8 @@ pub(super) struct Intake {
     /// Journals of which messages were repeated.
     repeated: Vec<Box<str>>,
     pub(super) counts: IntakeCounts,
-    /// The last fault of a message.
-    pub(super) fault: Option<Box<str>>,
+    /// The last fault of a message, and when it was seen last.
+    fault: Option<(Box<str>, Instant)>,
 }
 
 /// The last record of a journal that is delivered.
@@ -99,6 +102,14 @@ impl Intake {
         match message.decode() {
             // Another fleet hub keeps these records, and confirms them.
             Ok(received) if !self.is_selected(&received.host) => {}
+            // A user of one host must not end the chain of another.
+            Ok(received) if self.hosts.is_of_other(&received.journal, &received.host) => {
+                self.refuse(&format!(
+                    "{} publishes records of the journal {}, which is that of another host: let its hub start with a new \
+                     journal, or call the host as before",
+                    received.host, received.journal
+                ));
+            }
             Ok(received) => {
                 let (journal, link) = (received.journal.clone(), received.link);
                 self.hosts.name(&journal, &received.host);
@@ -238,6 +249,11 @@ impl Intake {
         self.records.push(record);
     }
 
+    /// The last fault of a message, for as long as it is of interest.
+    pub(super) fn fault(&self, now: Instant) -> Option<&str> {
+        self.fault.as_ref().filter(|(_, at)| now < *at + FAULT_SHOWN).map(|(fault, _)| &**fault)
+    }
+
     /// Whether the records of a host are taken.
     pub(super) fn is_selected(&self, host: &str) -> bool {
         self.patterns.as_ref().is_none_or(|patterns| patterns.matches(host))
@@ -245,10 +261,10 @@ impl Intake {
 
     fn refuse(&mut self, fault: &str) {
         self.counts.refused += 1;
-        if self.fault.as_deref() != Some(fault) {
+        if self.fault.as_ref().is_none_or(|(last, _)| **last != *fault) {
             tracing::error!("discarded: {fault}");
-            self.fault = Some(fault.into());
         }
+        self.fault = Some((fault.into(), Instant::now()));
     }
 }
 
@@ -263,8 +279,8 @@ fn push(batch: &mut ForeignBatch, record: &Record<'_>) -> Result<(), String> {
 /// The chain of its journal says that the record is a new one, and its numbers are those of another.
 fn taken(record: &Record<'_>) -> String {
     format!(
-        "record {} of epoch {} of {} has numbers that an earlier record has: was the journal of its host replaced by an older \
-         copy? Let the host's hub start with a new journal",
-        record.seq.0, record.epoch.0, record.vm
+        "records of {} have numbers that earlier records have: is this stream also read by another name, or was the journal of \
+         the host replaced by an older copy? Then let its hub start with a new journal",
+        record.vm
     )
 }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use qmp_fleet::{
-    Confirmation, FleetError, HostSign, SIGN_OF_LIFE_SUBJECTS, StreamItem, StreamReader, StreamStart,
+    CONFIRMATIONS_MAX, Confirmation, FleetError, HostSign, SIGN_OF_LIFE_SUBJECTS, StreamItem, StreamReader,
+    StreamStart,
 };
 use qmp_host::clock;
 use qmp_journal::{Appender, Feed, ForeignError, JournalEnded};
@@ -272,31 +273,34 @@ impl Source {
 
     /// Publishes the confirmations, and the requests to publish again.
     async fn confirm(&mut self) {
-        let mut fault = None;
         self.confirm_at = None;
-        for RepeatRequest { journal, host, after } in std::mem::take(&mut self.requests) {
-            let confirmation = Confirmation { journal: journal.clone(), offset: after, again: true };
-            if let Err(error) = self.reader.confirm(without_suffix(&host), &confirmation).await {
-                self.requests.push(RepeatRequest { journal, host, after });
-                fault = Some(error);
-            }
-        }
-        for journal in std::mem::take(&mut self.unconfirmed) {
-            let Some(end) = self.intake.feeds().get(&journal).cloned() else { continue };
-            if fault.is_some() {
-                self.unconfirmed.insert(journal);
-                continue;
-            }
-            let confirmation = Confirmation { journal: journal.clone(), offset: end.offset, again: false };
-            if let Err(error) = self.reader.confirm(without_suffix(&end.host), &confirmation).await {
-                self.unconfirmed.insert(journal);
-                fault = Some(error);
-            }
+        let requests: Vec<RepeatRequest> = self.requests.drain(..).take(CONFIRMATIONS_MAX).collect();
+        let room = CONFIRMATIONS_MAX - requests.len();
+        let due: Vec<Box<str>> = self.unconfirmed.iter().take(room).cloned().collect();
+        let feeds = self.intake.feeds();
+        let ends = due.iter().filter_map(|journal| Some((journal, feeds.get(journal)?)));
+        let asked = requests.iter().map(|RepeatRequest { journal, host, after }| {
+            (host, Confirmation { journal: journal.clone(), offset: *after, again: true })
+        });
+        let confirmed = ends.map(|(journal, end)| {
+            (&end.host, Confirmation { journal: journal.clone(), offset: end.offset, again: false })
+        });
+        let all: Vec<(Box<str>, Confirmation)> = asked
+            .chain(confirmed)
+            .map(|(host, confirmation)| (without_suffix(host).into(), confirmation))
+            .collect();
+        let fault = self.reader.confirm_all(&all).await.err();
+        match fault {
+            None => due.iter().for_each(|journal| _ = self.unconfirmed.remove(journal)),
+            Some(_) => self.requests.extend(requests),
         }
         if let Some(error) = fault {
             self.confirm_at = Some(Instant::now() + RETRY_PAUSE_MAX.min(5 * CONFIRM_INTERVAL));
             self.confirmation_fault = Some(error.to_string().into());
         } else {
+            // The others follow after the messages that have arrived meanwhile.
+            let is_rest = !self.requests.is_empty() || !self.unconfirmed.is_empty();
+            self.confirm_at = is_rest.then(Instant::now);
             self.confirmation_fault = None;
         }
         let (holes, _) = self.intake.holes_and_repetitions();
@@ -318,7 +322,7 @@ impl Source {
         let deaf = self.reader.is_deaf().then(|| {
             format!("hosts that are silent are not noticed: permit the user to subscribe to {SIGN_OF_LIFE_SUBJECTS}")
         });
-        let faults = [confirmation, holes, lost, deaf, self.intake.fault.as_deref().map(str::to_owned)];
+        let faults = [confirmation, holes, lost, deaf, self.intake.fault(Instant::now()).map(str::to_owned)];
         let faults: Vec<String> = faults.into_iter().flatten().collect();
         (!faults.is_empty()).then(|| faults.join("; ").into())
     }
