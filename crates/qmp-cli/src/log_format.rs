@@ -22,9 +22,16 @@ use crate::progress;
 use crate::render::{Palette, escape};
 use crate::terminal::Terminal;
 
+/// Keeps the client of NATS from writing passwords, which it does at `trace`.
+const NO_PASSWORDS: &str = "async_nats=info";
+
 /// Starts logging to the standard error, held back until the gate is dropped. The filter is `QMP_LOG`, or else `usually`.
 pub fn start(terminal: &Terminal, usually: &str) -> Gate {
     let filter = EnvFilter::try_from_env("QMP_LOG").unwrap_or_else(|_| EnvFilter::new(usually));
+    let filter = match NO_PASSWORDS.parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     let is_journald = std::env::var_os("JOURNAL_STREAM").is_some();
     let format = if is_journald {
         LogFormat::Journald

@@ -1,14 +1,16 @@
 //! `ADDR|NAME`: the address of a monitor, or a VM of the hub.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::str::FromStr;
 
 use qmp_client::{Address, AddressError};
+use qmp_wire::QualifiedName;
 
 /// The VM of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A monitor's socket; recognized by `:` or `/`.
+    /// A monitor's socket; recognized by `:` or `/`, unless it is the name of a VM of another host.
     Address(Result<Address, AddressError>),
     /// The name of a VM of the hub, or a pattern of names.
     Name(String),
@@ -18,11 +20,18 @@ impl FromStr for Target {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        if text.contains([':', '/']) {
+        // `HOST/VM` is also a relative path.
+        let is_path = text.contains('/') && (is_never_qualified(text) || Path::new(text).exists());
+        if text.contains(':') || is_path {
             return Ok(Self::Address(text.parse()));
         }
         Ok(Self::Name(text.to_owned()))
     }
+}
+
+/// Whether the text cannot be the name of a VM of another host.
+fn is_never_qualified(text: &str) -> bool {
+    text.starts_with('.') || QualifiedName::parse(text).is_none()
 }
 
 /// Names for VMs with only an address: the socket's file name without its extension if those are distinct, else the
@@ -55,7 +64,10 @@ mod tests {
             ("web1", false),
             ("web*", false),
             ("vm.sock", false),
+            ("node1/web1", false),
+            ("src/main.rs", true),
             ("./vm.sock", true),
+            ("../vm.sock", true),
             ("/run/vm.sock", true),
             ("unix:vm.sock", true),
             ("tcp:127.0.0.1:4444", true),

@@ -44,9 +44,11 @@ pub(super) async fn note(
     if text.trim().is_empty() || text.len() > NOTE_MAX_BYTES {
         return Err(ApiError::bad_request(format!("the text of a note has 1 to {NOTE_MAX_BYTES} bytes")));
     }
-    if !is_known(&api, &name).await? {
-        return Err(foreign::not_here(&api, &name).await);
-    }
+    // The remark about a VM of another host is a record of this hub.
+    let name = match is_known(&api, &name).await? {
+        true => name,
+        false => foreign::find(&api, &name).await?.vm.into(),
+    };
     let mut data = principal.identity().members();
     data.insert("text".into(), text.clone().into());
     let mut causes = Causes::new();

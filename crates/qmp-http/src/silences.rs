@@ -120,13 +120,14 @@ fn check(api: &ApiState, request: &Request) -> Result<(), ApiError> {
 /// or of which the journal has records, unless a silence of it is ended.
 async fn matching(api: &ApiState, pattern: &str, is_end: bool) -> Result<Vec<String>, ApiError> {
     let globs = Globs::parse([pattern]).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let all = api.vms.all();
-    let names = all.iter().map(|vm| vm.name.as_str()).filter(|name| globs.matches_vm(name));
+    let (all, in_journal) = (api.vms.all(), foreign::in_journal(api).await?);
+    let here = all.iter().map(|vm| vm.name.as_str());
+    let of_other_hosts = foreign::of_other_hosts(&in_journal).into_iter().map(|vm| &*vm.vm);
+    let names = here.chain(of_other_hosts).filter(|name| globs.matches_vm(name));
     let names: Vec<String> = names.map(str::to_owned).collect();
     if !names.is_empty() || pattern.starts_with('!') || pattern.contains(['*', '?', '[', '{']) {
         return Ok(names);
     }
-    let in_journal = foreign::in_journal(api).await?;
     let known = in_journal.iter().map(|vm| &*vm.vm).filter(|name| globs.matches_vm(name));
     let known: Vec<String> = known.map(str::to_owned).collect();
     if !known.is_empty() {

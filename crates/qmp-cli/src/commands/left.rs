@@ -1,7 +1,7 @@
 //! VMs that left the hub. Its journal keeps their records.
 
 use jiff::tz::TimeZone;
-use qmp_wire::{QualifiedName, Record, UnixMicros};
+use qmp_wire::{Epoch, QualifiedName, Record, UnixMicros};
 
 use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, Query};
@@ -34,7 +34,8 @@ pub(super) fn of(vm: &str) -> Query {
 /// The failure of a command for a VM that the hub does not follow: `failure`, or a failure with the VM's last record.
 pub(super) async fn failure(client: &HubClient, vm: &str, zone: &TimeZone, failure: Failure) -> Failure {
     match last(client, vm, None).await {
-        Ok(Some(record)) if *record.vm == *vm => {
+        // A VM that was never attached here did not leave: findings over hosts are about it.
+        Ok(Some(record)) if *record.vm == *vm && record.epoch > Epoch(0) => {
             with_hints(Failure::gone(format_args!("{vm} left the hub; {}", seen(record.received, zone))), vm)
         }
         _ => failure,

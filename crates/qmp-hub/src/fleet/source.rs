@@ -178,7 +178,10 @@ impl Source {
         self.reader.open().await?;
         let (holes, _) = self.intake.holes_and_repetitions();
         let problem = self.problem(holes);
-        self.status.update(|status| (status.state, status.problem) = ("reading", problem));
+        self.status.update(|status| {
+            tracing::info!("source {}: it is read", status.source);
+            (status.state, status.problem) = ("reading", problem);
+        });
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Which VMs are shown: patterns of names as in `--vm`, or parts of names.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use qmp_wire::QualifiedName;
 
 /// A filter of VM names. The empty one matches all.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +34,9 @@ impl NameFilter {
     /// Whether a VM is shown.
     pub(super) fn matches(&self, name: &str) -> bool {
         let is_all = self.patterns.is_empty() && self.parts.is_empty();
-        is_all || self.patterns.is_match(name) || {
+        // A pattern of a VM of another host may name the VM alone.
+        let is_match = |name: &str| self.patterns.is_match(name);
+        is_all || is_match(name) || is_match(QualifiedName::divide(name).1) || {
             let name = name.to_lowercase();
             self.parts.iter().any(|part| name.contains(part))
         }
@@ -51,6 +54,8 @@ mod tests {
             ("  ", "web1", true),
             ("web*", "web1", true),
             ("web*", "db-web1", false),
+            ("web*", "node1/web1", true),
+            ("node1/*", "node1/web1", true),
             ("EB", "web1", true),
             ("db* web?", "web1", true),
             ("db", "web1", false),

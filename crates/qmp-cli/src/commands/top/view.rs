@@ -5,6 +5,9 @@ mod pages;
 mod records;
 mod table;
 
+use std::collections::BTreeSet;
+
+use qmp_wire::QualifiedName;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -39,8 +42,10 @@ pub(super) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
 /// The first line: the hub, the VMs that need an operator, the time.
 fn title(model: &Model, area: Rect, canvas: &mut Canvas<'_>) {
     let (mut vms, mut trouble, mut unwatched) = (0, 0, 0);
+    let mut hosts = BTreeSet::new();
     for row in model.rows() {
         vms += 1;
+        hosts.extend(QualifiedName::divide(&row.vm.vm).0);
         match row.need() {
             Need::Trouble => trouble += 1,
             Need::Unwatched => unwatched += 1,
@@ -49,6 +54,9 @@ fn title(model: &Model, area: Rect, canvas: &mut Canvas<'_>) {
     }
     let dot = format!(" {} ", canvas.glyphs.dot());
     let mut parts = vec!["qmp top".to_owned(), model.hub_name.clone(), format!("{} VMs", thousands(vms))];
+    if !hosts.is_empty() {
+        parts.insert(2, format!("{} other hosts", thousands(hosts.len())));
+    }
     if trouble > 0 {
         let verb = if trouble == 1 { "needs" } else { "need" };
         parts.push(format!("{} {verb} you", thousands(trouble)));

@@ -42,7 +42,9 @@ export function TimelineView({ filters, detail, shows }: TimelineProps) {
   const { timeline, overview } = data;
   const lanesTotal = timeline?.lanes_total ?? 0;
   const isPart = lanesTotal > (timeline?.lanes.length ?? 0);
-  const gutter = isNarrow ? 0 : 148;
+  // `HOST/VM` needs more room than `VM`.
+  const isFleet = timeline?.lanes.some((lane) => lane.vm.includes("/")) ?? false;
+  const gutter = isNarrow ? 0 : isFleet ? 240 : 148;
   const side = isPart && !isNarrow ? 100 : 0;
   const width = Math.max(0, Math.floor(boxWidth - gutter - side - EDGE_PIXELS));
   const now = useNow(
