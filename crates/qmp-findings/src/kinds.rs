@@ -50,6 +50,9 @@ pub const HOST_SILENT: &str = "host-silent";
 /// The kind of the finding that such a host is heard again.
 pub const HOST_ANSWERS_AGAIN: &str = "host-answers-again";
 
+/// The kinds that a fleet hub concludes about several hosts, or about a host.
+pub const OVER_HOSTS: [&str; 5] = [HOST_ANSWERS_AGAIN, HOST_SILENT, MIGRATED, TWO_HOSTS, TWO_HOSTS_OVER];
+
 /// A kind of finding.
 ///
 /// Summaries of journals depend on severity and extent: a change of them is one of the words of `qmp-history`, whose

@@ -78,7 +78,7 @@ pub use finding::{Finding, Id};
 pub use hosts::HostCorrelators;
 pub use kinds::{
     ALERT, ANSWERS_AGAIN, FindingExtent, FindingKind, FindingSeverity, HOST_ANSWERS_AGAIN, HOST_SILENT,
-    KINDS, MIGRATED, NOTE, RESOLVED, SILENCE, SILENT, TWO_HOSTS, TWO_HOSTS_OVER,
+    KINDS, MIGRATED, NOTE, OVER_HOSTS, RESOLVED, SILENCE, SILENT, TWO_HOSTS, TWO_HOSTS_OVER,
 };
 pub use libvirt::{LIBVIRT_DETAIL, LIBVIRT_STATE, snapshot_run_state};
 pub use limits::*;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::client::get_json;
+use crate::support::client::{get_json, get_lines};
 use crate::support::{Watcher, config, rules};
 use qmp_daemon::Daemon;
 use qmp_hub::{FleetSourceConfig, HOST_SILENT_AFTER};
@@ -41,6 +41,11 @@ impl Host {
 
     /// Records lines about the VM `web1`, each with its second: `attached STATE`, `detached`, or an event.
     async fn records(&self, lines: &[(f64, &'static str)]) {
+        self.records_of("web1", lines).await;
+    }
+
+    /// The same of another VM, or a finding, `finding KIND`.
+    async fn records_of(&self, vm: &str, lines: &[(f64, &'static str)]) {
         let mut batch = Batch::new();
         for (second, line) in lines {
             let (word, data) = line.split_once(' ').unwrap_or((line, ""));
@@ -49,6 +54,12 @@ impl Host {
                 "detached" => {
                     Body::Detached { reason: DetachReason::PeerClosed, detail: None, certain_until: None }
                 }
+                "finding" => Body::Finding {
+                    finding: data.into(),
+                    summary: "as it was".into(),
+                    causes: Vec::new(),
+                    data: Some("{}".into()),
+                },
                 name => Body::Event {
                     name: name.into(),
                     sent_name: None,
@@ -58,7 +69,7 @@ impl Host {
             };
             #[expect(clippy::cast_possible_truncation, reason = "seconds of a test")]
             let received = UnixMicros(self.began.0 + (second * 1e6) as i64);
-            batch.push(&Draft { vm: "web1", received, body });
+            batch.push(&Draft { vm, received, body });
         }
         self.hub.journal().appender().append_when_room(&mut batch).await.expect("an open journal");
     }
@@ -167,6 +178,13 @@ async fn vm_on_two_hosts_is_reported_once_over_restarts() {
             "web1 has been running on node1 and on node2 at once for more than 10 s: two QEMUs may write to its disks."
         );
         assert_eq!((&data["hosts"], &data["uuid"]), (&json!(["node1", "node2"]), &UUID.into()), "{data}");
+        let mut lines = get_lines(home.path(), "/metrics").await;
+        let mut metrics = Vec::new();
+        while let Some(line) = lines.next().await {
+            metrics.push(line);
+        }
+        let counted = metrics.iter().any(|line| line == "qmp_fleet_findings_total{finding=\"two-hosts\"} 1");
+        assert!(counted, "{metrics:#?}");
         hub.stop().await.expect("stops");
 
         let hub = fleet_hub(home.path(), &server, &rule).await;
@@ -305,6 +323,35 @@ async fn quiet_hosts_are_compared_by_their_signs_of_life() {
         sign("node1", &node1.hub, 2, 64).await;
         let (_, _, data) = journal.finding("two-hosts").await;
         assert_eq!(data["hosts"], json!(["node1", "node2"]), "{data}");
+        hub.stop().await.expect("stops");
+        for host in [node1, node2] {
+            host.hub.stop().await.expect("stops");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vm_that_was_quiet_for_hours_is_compared_after_a_restart() {
+    for program in NatsServer::programs() {
+        let home = tempfile::tempdir().expect("a directory");
+        let server = NatsServer::start(program, &home.path().join("nats"), "");
+        let (node1, node2) = (Host::start(&server, "node1").await, Host::start(&server, "node2").await);
+        let hub = fleet_hub(home.path(), &server, "").await;
+        node1.records(&[(0.0, "attached running")]).await;
+        // What is older than the last finding by more than an hour is finished on one host.
+        node2.records_of("db1", &[(20_000.0, "attached paused"), (20_001.0, "finding note")]).await;
+        has_read(&hub, 3).await;
+        hub.stop().await.expect("stops");
+
+        let hub = fleet_hub(home.path(), &server, "").await;
+        node1.records_of("db2", &[(20_100.0, "attached paused")]).await;
+        node2.records(&[(20_050.0, "attached running"), (20_100.0, r#"RTC_CHANGE {"offset": 1}"#)]).await;
+        let (_, _, data) = Watcher::new(&hub).finding("two-hosts").await;
+        let evidence = json!([
+            {"host": "node1", "vm": "web1", "epoch": 1, "seq": 0},
+            {"host": "node2", "vm": "web1", "epoch": 1, "seq": 0},
+        ]);
+        assert_eq!(data["evidence"], evidence, "{data}");
         hub.stop().await.expect("stops");
         for host in [node1, node2] {
             host.hub.stop().await.expect("stops");

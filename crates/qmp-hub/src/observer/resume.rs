@@ -10,8 +10,8 @@
 //! VM, and no finding.
 //!
 //! Only VMs that may be unfinished are read: those with a record since an hour before the last finding. Findings are recorded
-//! in the order of their records, and at most that much later. VMs of other hosts are read in any case: their states are compared
-//! with each other.
+//! in the order of their records, and at most that much later. VMs of other hosts that are attached are read in any case, as
+//! many as are kept in memory: their states are compared with each other.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +22,7 @@ use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::checkpoint::{checkpoint, restore_checkpoint};
 use super::hosts::{self, Rereading};
+use super::vm_states::VMS_KNOWN_MAX;
 use crate::vm::is_of_other_host;
 
 /// How long after its causes a finding may be recorded, and twice that, in microseconds: the longest deadline is 10 min.
@@ -82,7 +83,8 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<ResumeResult, Jo
         .map(|record| record.vm.into_owned().into())
         .collect();
     let mut begins = reader.last_epochs(EPOCHS_READ)?;
-    begins.retain(|(vm, _)| recent.contains(vm) || is_of_other_host(vm));
+    let compared = compared(reader, VMS_KNOWN_MAX.saturating_sub(recent.len()))?;
+    begins.retain(|(vm, _)| recent.contains(vm) || compared.contains(vm));
     let (mut correlators, mut again) = (Correlators::new(), RereadResult::default());
     hosts::restore(&mut again.over_hosts.hosts, reader)?;
     for (vm, begin) in &mut begins {
@@ -117,6 +119,14 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<ResumeResult, Jo
     let (hosts, unrecorded_over_hosts) = over_hosts.end();
     unrecorded.extend(unrecorded_over_hosts);
     Ok(ResumeResult { correlators, hosts, upto, unrecorded, checkpoints })
+}
+
+/// The VMs of other hosts that are attached, the last ones if there are more than `max`.
+fn compared(reader: &Reader, max: usize) -> Result<HashSet<Box<str>>, JournalError> {
+    let mut vms = reader.vms()?;
+    vms.retain(|vm| vm.attached && is_of_other_host(&vm.vm));
+    vms.sort_by_key(|vm| std::cmp::Reverse(vm.since));
+    Ok(vms.into_iter().take(max).map(|vm| vm.vm).collect())
 }
 
 /// Where to begin reading a VM whose last epochs begin at `begin`: after its checkpoint if that is among them.

@@ -171,6 +171,12 @@ impl VmStates {
         self.shared.finding_counts.of(vm)
     }
 
+    /// How many findings over hosts of each kind there were since the hub started.
+    #[must_use]
+    pub fn findings_over_hosts(&self) -> Vec<(&'static str, u64)> {
+        self.shared.finding_counts.over_hosts()
+    }
+
     /// The states of these VMs after all records up to `head`, or after those that the observer reads within
     /// `UP_TO_DATE_MAX`.
     pub async fn states(&self, vms: Vec<Box<str>>, head: Offset) -> Vec<Option<VmState>> {
