@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use qmp_hub::FleetSources;
 use qmp_journal::{Journal, JournalOptions};
 use qmp_sinks::Rules;
 use qmp_testing::NatsServer;
 
+use crate::fleet::FleetHub;
 use crate::{host, rate, records};
 
 const HOSTS: [u64; 3] = [1, 10, 100];
@@ -63,11 +63,10 @@ async fn commit(home: &Path, server: &NatsServer) -> Duration {
     let journal = Journal::open(&home.join("fleet.db"), JournalOptions::default()).expect("opens");
     let mut head = journal.watch_head();
     let begun = Instant::now();
-    let source = server.url().parse().expect("a source");
-    let mut sources = FleetSources::start(vec![source], &journal).await.expect("starts");
+    let fleet = FleetHub::start(&journal, server).await;
     head.wait_for(|head| head.0 >= RECORDS).await.expect("commits");
     let time = begun.elapsed();
-    sources.stop().await;
+    fleet.stop().await;
     journal.close().expect("closes");
     time
 }

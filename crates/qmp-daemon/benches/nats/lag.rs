@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use qmp_hub::FleetSources;
 use qmp_journal::{Batch, Draft, Journal, JournalOptions};
 use qmp_testing::NatsServer;
 use qmp_wire::{Body, Offset};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::fleet::FleetHub;
 use crate::records::{append, body, received};
 use crate::{host, percentile};
 
@@ -47,14 +47,13 @@ async fn measure(home: &Path, server: &NatsServer, rate: u64) -> (Vec<Duration>,
     let on_host = tokio::spawn(async move { commits(&mut head, count).await });
     let in_fleet = tokio::spawn(async move { commits(&mut fleet_head, count).await });
     let rules = host::publish(&journal, &path, host::HOST, server).await;
-    let source = server.url().parse().expect("a source");
-    let mut sources = FleetSources::start(vec![source], &fleet_journal).await.expect("starts");
+    let fleet = FleetHub::start(&fleet_journal, server).await;
     play(&journal, rate, count).await;
     let (on_host, in_fleet) = (on_host.await.expect("no panic"), in_fleet.await.expect("no panic"));
     assert_eq!(fleet_journal.head(), journal.head(), "the offsets of a record are the same in both");
     host::status(&rules);
     rules.stop().await;
-    sources.stop().await;
+    fleet.stop().await;
     fleet_journal.close().expect("closes");
     journal.close().expect("closes");
     let first = rate * WARM_UP;

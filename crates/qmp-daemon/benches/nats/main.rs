@@ -11,6 +11,7 @@
 //! Server, hosts and fleet hub share this machine, so they compete for its processors.
 
 mod bare;
+mod fleet;
 mod growth;
 mod host;
 mod lag;
