@@ -89,7 +89,8 @@ impl RowReader<'_> {
         let is_match = |row: &Row<'_>| row.get::<_, Option<bool>>(9).map(|matches| matches == Some(true));
         let read = columns(row).and_then(|found| match is_match(row)? {
             true => record(self.connection, self.names, row, &found).map(|read| read.map(Some)),
-            false => Ok(Ok(None)),
+            // It might be a match whose numbers were overwritten.
+            false => check(self.connection, self.names, &found).map(|read| read.map(|()| None)),
         });
         match read {
             Ok(Ok(record)) => Ok(record),
@@ -118,6 +119,25 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Numbers> {
     Ok(Numbers { offset: unsigned(row.get(0)?), vm: row.get(1)?, kind: row.get(4)?, event: row.get(6)? })
 }
 
+/// Checks the numbers of a record that is not read.
+fn check(
+    connection: &Connection,
+    names: &mut NameCache,
+    found: &Numbers,
+) -> rusqlite::Result<Result<(), String>> {
+    if RecordKind::from_id(found.kind).is_none() {
+        return Ok(Err(unknown_kind(found.kind)));
+    }
+    for id in std::iter::once(found.vm).chain(found.event) {
+        name(connection, names, id)?;
+    }
+    Ok(Ok(()))
+}
+
+fn unknown_kind(kind: i64) -> String {
+    format!("there is no kind {kind}")
+}
+
 fn record(
     connection: &Connection,
     names: &mut NameCache,
@@ -125,7 +145,7 @@ fn record(
     found: &Numbers,
 ) -> rusqlite::Result<Result<Record<'static>, String>> {
     let Some(kind) = RecordKind::from_id(found.kind) else {
-        return Ok(Err(format!("there is no kind {}", found.kind)));
+        return Ok(Err(unknown_kind(found.kind)));
     };
     let Some(timestamp) = EventTime::read(row.get_ref(7)?) else {
         return Ok(Err("event_time is neither a number nor SECONDS.MICROSECONDS".into()));

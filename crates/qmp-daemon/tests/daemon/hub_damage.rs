@@ -102,8 +102,9 @@ fn damage_record(path: &Path, offset: u64) -> Vec<(u64, u64)> {
 fn append(journal: &Journal, drafts: &[Draft<'_>]) {
     let mut batch = Batch::new();
     drafts.iter().for_each(|draft| batch.push(draft));
-    journal.appender().append(&mut batch).expect("there is room");
+    // Before it: the writer may have committed when this thread runs on.
     let upto = journal.head();
+    journal.appender().append(&mut batch).expect("there is room");
     while journal.head() == upto {
         std::thread::yield_now();
     }
