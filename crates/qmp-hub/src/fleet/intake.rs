@@ -18,6 +18,12 @@ const BATCH_MAX_BYTES: usize = 4 << 20;
 /// How long the fault of a message is shown: `refused` counts it for ever.
 const FAULT_SHOWN: Duration = Duration::from_secs(3_600);
 
+/// The shortest time between two faults in the log; `refused` counts all.
+const FAULT_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The longest text of a fault, in characters.
+const FAULT_MAX_CHARS: usize = 300;
+
 /// Records, and positions that are committed with them.
 pub(super) struct Intake {
     receiver: Receiver<Box<ReceivedMessage>>,
@@ -39,8 +45,10 @@ pub(super) struct Intake {
     /// Journals of which messages were repeated.
     repeated: Vec<Box<str>>,
     pub(super) counts: IntakeCounts,
-    /// The last fault of a message, and when it was seen last.
+    /// The last fault of a message, and when it was seen.
     fault: Option<(Box<str>, Instant)>,
+    /// When a fault was logged.
+    logged_at: Option<Instant>,
 }
 
 /// The last record of a journal that is delivered.
@@ -94,6 +102,7 @@ impl Intake {
             repeated: Vec::new(),
             counts: IntakeCounts::default(),
             fault: None,
+            logged_at: None,
         }
     }
 
@@ -261,10 +270,14 @@ impl Intake {
 
     fn refuse(&mut self, fault: &str) {
         self.counts.refused += 1;
-        if self.fault.as_ref().is_none_or(|(last, _)| **last != *fault) {
-            tracing::error!("discarded: {fault}");
+        // What a message says may be as long as the message, and each may say something else.
+        let fault: String = fault.chars().take(FAULT_MAX_CHARS).collect();
+        let now = Instant::now();
+        if self.logged_at.is_none_or(|at| now >= at + FAULT_LOG_INTERVAL) {
+            tracing::error!(refused = self.counts.refused, "discarded: {fault}");
+            self.logged_at = Some(now);
         }
-        self.fault = Some((fault.into(), Instant::now()));
+        self.fault = Some((fault.into(), now));
     }
 }
 
