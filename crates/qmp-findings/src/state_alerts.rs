@@ -129,6 +129,22 @@ impl StateAlerts {
         self.rules.is_empty()
     }
 
+    /// The alerts that are raised at present, by VM and rule. An alert of a rule that was removed is not among them.
+    pub fn raised(&self) -> impl Iterator<Item = OpenAlert> {
+        let has_rule = |name: &str| self.rules.iter().any(|rule| *rule.name == *name);
+        let all = self
+            .spells
+            .iter()
+            .flat_map(|(vm, spells)| spells.iter().map(move |(rule, spell)| (vm, rule, spell)));
+        let raised = all.filter(move |(_, rule, spell)| spell.progress == Progress::Raised && has_rule(rule));
+        raised.map(|(vm, rule, spell)| OpenAlert {
+            rule: rule.clone(),
+            vm: vm.clone(),
+            state: spell.state.clone(),
+            since: spell.since,
+        })
+    }
+
     /// Takes which VMs are followed at `now`. Call it before [`time_passed`](Self::time_passed) and after a VM was removed.
     pub fn take_followed(&mut self, is_followed: impl Fn(&str) -> bool, now: UnixMicros) {
         self.leaving.retain(|vm, _| !is_followed(vm) && self.spells.contains_key(vm));

@@ -67,6 +67,7 @@ mod execute;
 mod operator_record;
 mod notes;
 mod silences;
+mod alerts;
 mod left;
 mod vms;
 mod page;

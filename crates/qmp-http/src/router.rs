@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use super::error::ApiError;
 use super::state::ApiState;
 use super::{
-    auth, catalogue, checkpoint, detail, events, execute, health, history, json_body, metrics, notes,
+    alerts, auth, catalogue, checkpoint, detail, events, execute, health, history, json_body, metrics, notes,
     openapi, page, records, relays, response_memory, silences, sinks, stall, status, vms,
 };
 
@@ -45,6 +45,7 @@ pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<ApiState
         ("GET", "/v1/events", get(events::events)),
         ("GET", "/v1/catalogue", get(catalogue::catalogue)),
         ("GET", "/v1/sinks", get(sinks::sinks)),
+        ("GET", "/v1/alerts", get(alerts::alerts)),
         ("GET", "/v1/silences", get(silences::silences)),
         ("POST", "/v1/silences", post(silences::silence).layer(from_fn(json_body::json_only))),
         ("GET", "/v1/health", get(health::health)),

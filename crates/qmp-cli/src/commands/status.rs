@@ -125,9 +125,12 @@ impl Status {
         Ok(exit)
     }
 
-    /// The sources and rules that fail, which cannot report their own failure, and the silences; with a NAME, only the silences of that VM.
+    /// The alerts that are raised, the sources and rules that fail, which cannot report their own failure, and the silences; with a
+    /// NAME, only the alerts and silences of that VM.
     async fn rules(&self, client: &HubClient, palette: Palette, zone: &TimeZone) -> String {
-        let mut text = String::new();
+        let mut alerts = client.alerts().await.unwrap_or_default();
+        alerts.retain(|alert| self.name.as_ref().is_none_or(|name| alert.vm == *name));
+        let mut text = stuck::alerts(&alerts, palette, zone);
         if self.name.is_none() {
             if let Ok(info) = client.info().await {
                 text += &stuck::sources(&info.from, palette, zone);

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::client::HubClient;
 use super::error::HubError;
-use super::info::{ExecuteReply, HubCheckpoint, HubInfo, SilenceInfo, SinkInfo, VmInfo};
+use super::info::{AlertInfo, ExecuteReply, HubCheckpoint, HubInfo, SilenceInfo, SinkInfo, VmInfo};
 use super::lines::{self, Lines};
 use super::request::{self, Query};
 
@@ -91,6 +91,11 @@ impl HubClient {
     /// Requests the state of the rules. A hub of an earlier release has none.
     pub async fn sinks(&self) -> Result<Vec<SinkInfo>, HubError> {
         self.get_json("/v1/sinks").await
+    }
+
+    /// Requests the alerts that are raised at present. A hub of an earlier release has none.
+    pub async fn alerts(&self) -> Result<Vec<AlertInfo>, HubError> {
+        self.get_json("/v1/alerts").await
     }
 
     /// Requests the silences that last at present. A hub of an earlier release has none.

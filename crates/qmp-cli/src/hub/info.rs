@@ -127,6 +127,19 @@ pub struct SinkInfo {
     pub last_given_up: Option<GivenUpInfo>,
 }
 
+/// An alert of a rule on states that is not resolved.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AlertInfo {
+    /// The VM.
+    pub vm: String,
+    /// The rule.
+    pub rule: String,
+    /// The state.
+    pub state: String,
+    /// When the state began.
+    pub since: String,
+}
+
 /// A span in which rules do not deliver the records of some VMs.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SilenceInfo {

@@ -18,7 +18,7 @@ pub use client::HubClient;
 pub use error::HubError;
 pub use follow::{HubFollow, HubItem};
 pub use info::{
-    ErrorInfo, ExecuteReply, FleetSourceInfo, GivenUpInfo, HubCheckpoint, HubInfo, SilenceInfo, SinkInfo,
-    VmInfo, qualify, state_of_monitor,
+    AlertInfo, ErrorInfo, ExecuteReply, FleetSourceInfo, GivenUpInfo, HubCheckpoint, HubInfo, SilenceInfo,
+    SinkInfo, VmInfo, qualify, state_of_monitor,
 };
 pub use request::Query;

@@ -32,14 +32,20 @@ fn rule_on_a_state_fires_once_and_once_more_when_it_is_over() {
     exec(home.path(), "stop");
     let alert = &lines(&log, 1)[0];
     assert_eq!((&alert["finding"], &alert["data"]["state"]), (&"alert".into(), &"paused".into()), "{alert}");
+    let raised = || shown(home.path(), &["status"]).lines().filter(|line| line.starts_with("alert ")).count();
+    let listed = shown(home.path(), &["status", "web1"]);
+    let line = listed.lines().find(|line| line.starts_with("alert web1: paused since "));
+    assert!(line.is_some_and(|line| line.ends_with("(rule stopped)")), "{listed}");
 
     // A killed hub, and one that is stopped, do not raise it again.
     killed.signal("KILL");
     drop(killed);
     assert_eq!(hub(home.path(), &address, &rule).interrupt(), Some(0));
     let _hub = hub(home.path(), &address, &rule);
+    wait_for("the alert in the list", || (raised() == 1).then_some(()));
     exec(home.path(), "cont");
     let found = delivered(&log, 2);
+    assert_eq!(raised(), 0);
     assert_eq!(json(home.path(), &["log", "--where", "finding=alert"]).len(), 1, "one record");
     assert_eq!(found[1]["finding"], "resolved");
     assert_eq!(found[1]["data"]["since"], alert["data"]["since"]);
@@ -50,6 +56,12 @@ fn rule_on_a_state_fires_once_and_once_more_when_it_is_over() {
     exec(home.path(), "stop");
     assert_eq!(delivered(&log, 3)[2]["finding"], "alert");
     assert_eq!(json(home.path(), &["log", "--where", "finding=alert"]).len(), 2);
+}
+
+/// What a command prints on a terminal.
+fn shown(home: &Path, arguments: &[&str]) -> String {
+    let mut command = qmp(home, arguments);
+    OnTerminal::start(command.env("NO_COLOR", "1"), 120).end().1
 }
 
 #[test]

@@ -174,6 +174,31 @@ fn end_of_a_reported_state_is_delivered_in_a_silence() {
 }
 
 #[test]
+fn alert_that_a_silence_holds_back_is_raised_once_the_silence_ends() {
+    let home = directory();
+    let (_machine, address) = machine(home.path(), "web1");
+    let log = home.path().join("alerts.jsonl");
+    let rule = format!(
+        "[[rule]]\nname = 'stopped'\nstate = ['paused']\nat-most = '1 per 1s'\n\
+         run = ['/bin/sh', '-c', 'cat >>{}']\n",
+        log.display()
+    );
+    let first = hub(home.path(), &address, &rule);
+    let silence = json(home.path(), &["silence", "web1", "--for", "3s", "--reason", "new disk"]);
+    let until = silence[0]["until"].as_str().expect("a time");
+    exec(home.path(), "stop");
+    // The end of the silence is not forgotten over a restart.
+    assert_eq!(first.interrupt(), Some(0));
+    let _hub = hub(home.path(), &address, &rule);
+    let alert = &lines(&log, 1)[0];
+    assert_eq!(alert["finding"], "alert");
+    assert!(alert["received"].as_str().is_some_and(|received| received >= until), "{alert} before {until}");
+    exec(home.path(), "cont");
+    assert_eq!(lines(&log, 2)[1]["finding"], "resolved");
+    assert_eq!(json(home.path(), &["log", "--where", "finding=alert"]).len(), 1);
+}
+
+#[test]
 fn confirmation_of_a_silence_is_shown_on_a_terminal() {
     let home = directory();
     let (_machine, address) = machine(home.path(), "web1");

@@ -193,7 +193,7 @@ async fn invalid_request_gets_an_error_with_advice() {
             "/v1/record",
             404,
             "nothing here; there are /v1/hub, /v1/vms, /v1/vms/{name}, /v1/vms/{name}/checkpoint, /v1/relays, /v1/records, /v1/records/{offset}, /v1/vms/{name}/records/{epoch}/{seq}, \
-             /v1/timeline, /v1/counts, /v1/findings, /v1/gaps, /v1/events, /v1/catalogue, /v1/sinks, /v1/silences, /v1/health, /v1/openapi.json, /metrics, /v1/vms/{name}/notes, \
+             /v1/timeline, /v1/counts, /v1/findings, /v1/gaps, /v1/events, /v1/catalogue, /v1/sinks, /v1/alerts, /v1/silences, /v1/health, /v1/openapi.json, /metrics, /v1/vms/{name}/notes, \
              /v1/vms/{name}/execute",
         ),
         ("/v1/records?evnt=STOP", 400, "unknown parameter \"evnt\"; did you mean event?"),
@@ -218,7 +218,7 @@ async fn invalid_request_gets_an_error_with_advice() {
             405,
             "use POST for /v1/silences, /v1/vms/{name}/notes, /v1/vms/{name}/execute, and GET for /v1/hub, /v1/vms, /v1/vms/{name}, /v1/vms/{name}/checkpoint, /v1/relays, \
              /v1/records, /v1/records/{offset}, /v1/vms/{name}/records/{epoch}/{seq}, \
-             /v1/timeline, /v1/counts, /v1/findings, /v1/gaps, /v1/events, /v1/catalogue, /v1/sinks, /v1/silences, /v1/health, /v1/openapi.json, /metrics",
+             /v1/timeline, /v1/counts, /v1/findings, /v1/gaps, /v1/events, /v1/catalogue, /v1/sinks, /v1/alerts, /v1/silences, /v1/health, /v1/openapi.json, /metrics",
         ),
     ];
     for (path, expected, desc) in cases {

@@ -27,7 +27,10 @@ async fn start_busy(home: &Path) -> (Daemon, Vec<Box<dyn std::any::Any>>) {
     let mut config = config(home, &["vm1", "absent"]);
     config.findings = true;
     config.relays.push(("vm1".parse().expect("a name"), RelayConfig::new(home.join("vm1.qmp"))));
-    config.rules = crate::support::rules("[[rule]]\nname = 'r'\nrun = '/nonexistent/program'");
+    config.rules = crate::support::rules(
+        "[[rule]]\nname = 'r'\nrun = '/nonexistent/program'\n\
+         [[rule]]\nname = 'stopped'\nstate = ['paused', 'io-error']\nrun = '/nonexistent/program'",
+    );
     let hub = Daemon::start(config).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let first = monitor.accept().await;
@@ -53,7 +56,7 @@ async fn responses_match_their_schemas() {
     assert_eq!(document["openapi"], "3.1.0");
 
     //  path in the document         method  request path                        body               status
-    let cases: [(&str, &str, &str, &str, u16); 47] = [
+    let cases: [(&str, &str, &str, &str, u16); 48] = [
         ("/v1/hub", "get", "/v1/hub", "", 200),
         ("/v1/vms", "get", "/v1/vms", "", 200),
         ("/v1/vms", "get", "/v1/vms?left=86400", "", 200),
@@ -82,6 +85,7 @@ async fn responses_match_their_schemas() {
         ("/v1/catalogue", "get", "/v1/catalogue?release=2.3", "", 200),
         ("/v1/catalogue", "get", "/v1/catalogue?release=new", "", 400),
         ("/v1/sinks", "get", "/v1/sinks", "", 200),
+        ("/v1/alerts", "get", "/v1/alerts", "", 200),
         (
             "/v1/silences",
             "post",

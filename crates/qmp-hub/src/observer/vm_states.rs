@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use qmp_findings::state::VmState;
-use qmp_findings::{Correlators, GONE, HostCorrelators, Id, Question, StateAlerts, UnendedVm};
+use qmp_findings::{Correlators, GONE, HostCorrelators, Id, OpenAlert, Question, StateAlerts, UnendedVm};
 use qmp_host::{blocking, lock};
 use qmp_journal::Reader;
 use qmp_wire::{Offset, QualifiedName, UnixMicros};
@@ -134,6 +134,12 @@ impl VmStates {
                 && correlators.condition(vm).is_some_and(|condition| condition.since >= since)
         };
         correlators.vms().filter(is_gone).map(Box::from).collect()
+    }
+
+    /// The alerts of the rules on states that are raised after all records up to `head`, or after [`UP_TO_DATE_MAX`] those so far.
+    pub async fn alerts(&self, head: Offset) -> Vec<OpenAlert> {
+        let _ = tokio::time::timeout(UP_TO_DATE_MAX, self.has_read(head)).await;
+        lock(&self.shared.alerts).raised().collect()
     }
 
     /// Applies `read` to the name and the UUID that each VM reported, as far as the observer has read.

@@ -1,10 +1,10 @@
-//! Streams of other hosts that are not read, rules that are not delivering, that have a problem or gave up records, and
+//! Alerts that are raised, streams of other hosts that are not read, rules that are not delivering, that have a problem or gave up records, and
 //! silences.
 
 use jiff::tz::TimeZone;
 
 use super::vm::local;
-use crate::hub::{FleetSourceInfo, GivenUpInfo, SilenceInfo, SinkInfo};
+use crate::hub::{AlertInfo, FleetSourceInfo, GivenUpInfo, SilenceInfo, SinkInfo};
 use crate::render::{Palette, escape};
 
 /// A line for each rule that is not delivering, for each problem, and for each rule that gave up records; empty if there
@@ -44,6 +44,16 @@ pub(super) fn sources(sources: &[FleetSourceInfo], palette: Palette, zone: &Time
         format!("from {}: {}\n", palette.bold(escape::text(&source.source)), escape::text(&text))
     };
     faulty.map(line).collect()
+}
+
+/// A line for each alert that is raised; empty if there is none.
+pub(super) fn alerts(alerts: &[AlertInfo], palette: Palette, zone: &TimeZone) -> String {
+    let line = |alert: &AlertInfo| {
+        let AlertInfo { vm, rule, state, since } = alert;
+        let text = format!("{state} since {} (rule {rule})", local(since, zone));
+        format!("alert {}: {}\n", palette.bold(escape::text(vm)), escape::text(&text))
+    };
+    alerts.iter().map(line).collect()
 }
 
 /// A line for each silence; empty if there is none.
@@ -113,6 +123,17 @@ mod tests {
         insta::assert_snapshot!(sources(&listed, Palette::new(false), &TimeZone::UTC), @r"
         from nats://h:4222/qmp: failing since 2026-01-02 03:04:05.678, 7 records behind: the connection was lost
         ");
+    }
+
+    #[test]
+    fn alert_is_listed_with_its_state_and_rule() {
+        let alert = AlertInfo {
+            vm: "web1".into(),
+            rule: "stopped".into(),
+            state: "io-error".into(),
+            since: "2026-01-02T03:04:05.678901Z".into(),
+        };
+        insta::assert_snapshot!(alerts(&[alert], Palette::new(false), &TimeZone::UTC), @"alert web1: io-error since 2026-01-02 03:04:05.678 (rule stopped)");
     }
 
     #[test]

@@ -1,5 +1,18 @@
 // Written by `cargo xtask codegen` from crates/qmp-http/src/openapi.json.
 
+export type Alert = {
+  /** The name of the rule. */
+  rule: string;
+  /** When the state began. RFC 3339 in UTC, with six digits. */
+  since: string;
+  /** The state for which the alert was raised: a run state, or silent. */
+  state: string;
+  /** The VM. */
+  vm: string;
+};
+
+export type AlertsResponse = Alert[];
+
 /** An epoch opened: from here on no event is missed. */
 export type AttachedRecord = {
   /** The span of certainty, counted from 1. */
