@@ -22,12 +22,17 @@ const OVERDUE_AFTER: Duration = Duration::from_secs(1);
 /// Most commands without a reply. Each occupies one of libvirtd's 20 workers (`max_workers`), which serve all its clients.
 const IN_FLIGHT_MAX: usize = 8;
 
+/// How often the processes of domains are looked at while their commands wait.
+const STUCK_INTERVAL: Duration = Duration::from_millis(250);
+
 /// The commands of the domains of one daemon.
 #[derive(Debug, Default)]
 pub(super) struct CommandQueue {
     waiting: VecDeque<DomainCommand>,
     /// The domains that have a command in flight.
     in_flight: HashMap<Uuid, InFlight>,
+    /// No command could be sent: they are looked at again at this time, or after a change.
+    next_look: Option<Instant>,
 }
 
 /// A command that libvirtd has.
@@ -58,6 +63,7 @@ impl CommandQueue {
             command.sink.deliver(Err(ExecuteError::Busy { waiting }));
         } else {
             self.waiting.push_back(command);
+            self.next_look = None;
         }
     }
 
@@ -68,7 +74,8 @@ impl CommandQueue {
         now: Instant,
         is_stuck: impl Fn(Uuid) -> bool,
     ) -> Option<(DomainCommand, Lane)> {
-        if self.waiting.is_empty() || !self.has_room(now) {
+        let is_early = self.next_look.is_some_and(|at| now < at);
+        if self.waiting.is_empty() || is_early || !self.has_room(now) {
             return None;
         }
         self.waiting.retain(|waiting| !waiting.sink.is_cancelled());
@@ -77,7 +84,11 @@ impl CommandQueue {
             let uuid = command.uuid;
             !(self.in_flight.contains_key(&uuid) || has_stuck && is_stuck(uuid))
         };
-        let position = self.waiting.iter().position(may_be_sent)?;
+        let Some(position) = self.waiting.iter().position(may_be_sent) else {
+            // The follower asks after each event.
+            self.next_look = Some(now + STUCK_INTERVAL);
+            return None;
+        };
         let command = self.waiting.remove(position)?;
         let of_follower = self.in_flight.values().filter(|sent| sent.lane == Lane::Follower).count();
         let lane = if of_follower < COMMANDS_MAX { Lane::Follower } else { Lane::Spare };
@@ -89,6 +100,7 @@ impl CommandQueue {
     /// The command of the domain has its reply.
     pub(super) fn replied(&mut self, uuid: Uuid) {
         self.in_flight.remove(&uuid);
+        self.next_look = None;
     }
 
     /// The session ended: nothing was sent of the commands that wait.
@@ -180,7 +192,8 @@ mod tests {
             queue.replied(Uuid::from_bytes([domain; 16]));
         }
         assert_eq!(send_at(&mut queue, start + 9 * OVERDUE_AFTER, &[1, 2, 3, 4]), "");
-        assert_eq!(send_at(&mut queue, start + 9 * OVERDUE_AFTER, &[1, 2, 4]), "3");
+        assert_eq!(send_at(&mut queue, start + 9 * OVERDUE_AFTER, &[1, 2, 4]), "", "too early to look again");
+        assert_eq!(send_at(&mut queue, start + 10 * OVERDUE_AFTER, &[1, 2, 4]), "3");
     }
 
     #[test]
