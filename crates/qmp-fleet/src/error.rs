@@ -67,7 +67,9 @@ pub enum FleetError {
         stream: Box<str>,
     },
     /// No stream takes the subject.
-    #[error("no stream takes the subject {subject}: was the stream deleted?")]
+    #[error(
+        "no stream takes the subject {subject}: was the stream deleted, or has its cluster no leader at the moment?"
+    )]
     NoStream {
         /// The subject.
         subject: Box<str>,

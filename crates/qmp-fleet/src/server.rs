@@ -14,8 +14,9 @@ use super::error::FleetError;
 /// How long connecting to one server may take: name resolution, TCP, TLS and authentication.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the reply to a request may take.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the reply to a request may take. A cluster that elects a leader drops requests: the next attempt should follow soon
+/// after that.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The interval in which an idle connection is probed. The second probe without a reply ends the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
