@@ -5,10 +5,10 @@ mod support;
 use std::path::Path;
 
 use qmp_journal::{ForeignBatch, Journal, JournalOptions};
-use qmp_testing::MonitorThread;
+use qmp_testing::{MonitorThread, wait_for};
 use qmp_wire::{Body, Epoch, Record, Seq, UnixMicros};
 use serde_json::Value;
-use support::{Process, RunResult, directory, run, start_hub};
+use support::{Process, RunResult, directory, run, start_hub, start_hub_with};
 use tempfile::TempDir;
 
 /// A hub with the VM web1 of its own, whose journal has VMs of other hosts.
@@ -244,4 +244,66 @@ fn tail_and_wait_follow_vms_of_other_hosts() {
         (tailed && waited).then_some(())
     });
     assert_eq!(waiting.end().code(), Some(0));
+}
+
+/// `mig1` was migrated from `node1` to `node2`. A hub on this journal tells it.
+fn make_migration(path: &Path) {
+    let journal = Journal::open(path, JournalOptions::default()).expect("opens");
+    let mut batch = ForeignBatch::new();
+    let attached = |state: &str| {
+        let status = serde_json::json!({"status": state, "running": state == "running"});
+        let uuid = serde_json::json!({"UUID": "12345678-9abc-def0-1234-56789abcdef0"});
+        let snapshot = serde_json::json!({"query-status": status, "query-uuid": uuid});
+        Body::Attached { snapshot: snapshot.to_string().into() }
+    };
+    let event = |name: &'static str, data: &'static str| {
+        let data = (!data.is_empty()).then(|| data.into());
+        Body::Event { name: name.into(), sent_name: None, timestamp: None, data }
+    };
+    let status = |data| event("MIGRATION", data);
+    let records = [
+        ("node1/mig1", 0, attached("running")),
+        ("node2/mig1", 0, attached("inmigrate")),
+        ("node1/mig1", 1, status(r#"{"status":"setup"}"#)),
+        ("node1/mig1", 2, status(r#"{"status":"active"}"#)),
+        ("node2/mig1", 1, status(r#"{"status":"active"}"#)),
+        ("node1/mig1", 3, event("STOP", "")),
+        ("node2/mig1", 2, event("RESUME", "")),
+        ("node1/mig1", 4, status(r#"{"status":"completed"}"#)),
+        ("node2/mig1", 3, status(r#"{"status":"completed"}"#)),
+    ];
+    for (second, (vm, seq, body)) in (0_i64..).zip(records) {
+        let received = UnixMicros(1_767_323_045_000_000 + second * 1_000_000);
+        let (epoch, seq) = (Epoch(7), Seq(seq));
+        batch.push(&Record { offset: None, vm: vm.into(), epoch, seq, received, body }).expect("in order");
+    }
+    journal.appender().append_foreign(&mut batch).expect("room");
+    journal.close().expect("closes");
+}
+
+#[test]
+fn state_after_a_migration_is_explained_by_both_hosts() {
+    let home = directory();
+    make_migration(&home.path().join("journal.db"));
+    let vm = MonitorThread::start(home.path().join("web1.sock"));
+    let hub = start_hub_with(home.path(), &vm.address(), &[]);
+    let fleet = FleetHub { home, _vm: vm, hub };
+    wait_for("the finding", || {
+        fleet.run(&["log", "--vm", "/mig1"]).stdout.contains("migrated").then_some(())
+    });
+    let told = "mig1 was migrated from node1 to node2 within 5.0 s, and stood still for 1.0 s.";
+    for (name, state) in [("node1/mig1", "postmigrate"), ("node2/mig1", "running")] {
+        for result in fleet.run_both(&["why", name]) {
+            let answer: Value = serde_json::from_str(&result.stdout).expect("JSON");
+            assert_eq!(answer["run_state"], state, "{result:?}");
+            let last = answer["evidence"].as_array().and_then(|evidence| evidence.last());
+            assert_eq!(last.expect("evidence")["summary"], told, "{result:?}");
+        }
+    }
+    // The record about it is not a VM of this name.
+    for result in fleet.run_both(&["why", "mig1"]) {
+        assert_eq!(result.code, Some(2), "{result:?}");
+        assert!(result.stderr.contains("several hosts have a VM mig1"), "{result:?}");
+    }
+    assert_eq!(fleet.hub.interrupt(), Some(0));
 }

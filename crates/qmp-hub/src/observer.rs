@@ -160,7 +160,7 @@ impl Observer {
         let ticket = self.appender.append_when_room(&mut Batch::new()).await?;
         self.appender.committed(ticket).await?;
         let reader = self.reader.clone();
-        let resumed = blocking(move || resume::resume(&reader, by)).await?;
+        let resumed = blocking(move || resume::resume(&reader, by, VMS_KNOWN_MAX)).await?;
         *self.shared.lock() = resumed.correlators;
         *lock(&self.shared.hosts) = resumed.hosts;
         self.shared.position.send_replace(resumed.upto);

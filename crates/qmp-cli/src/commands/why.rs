@@ -4,6 +4,7 @@ mod moment;
 mod answer;
 mod read;
 mod notes;
+mod migrated;
 mod report;
 
 use std::path::PathBuf;

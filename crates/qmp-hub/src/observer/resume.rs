@@ -22,7 +22,6 @@ use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::checkpoint::{checkpoint, restore_checkpoint};
 use super::hosts::{self, Rereading};
-use super::vm_states::VMS_KNOWN_MAX;
 use crate::vm::is_of_other_host;
 
 /// How long after its causes a finding may be recorded, and twice that, in microseconds: the longest deadline is 10 min.
@@ -71,8 +70,9 @@ struct Ledger {
     concluded: HashMap<Identity, Finding>,
 }
 
-/// Reads the records that may be unfinished. Everything that was received by `by` is in the journal.
-pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<ResumeResult, JournalError> {
+/// Reads the records that may be unfinished, and those of VMs of other hosts, as far as there are no more than `vms_max` VMs.
+/// Everything that was received by `by` is in the journal.
+pub(super) fn resume(reader: &Reader, by: UnixMicros, vms_max: usize) -> Result<ResumeResult, JournalError> {
     let upto = reader.head()?;
     let last = reader.last(&Query { kind: vec![RecordKind::Finding], ..Query::default() }, 1)?;
     let since = last.records.first().map(|finding| finding.received.0.saturating_sub(UNFINISHED_US));
@@ -83,7 +83,7 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<ResumeResult, Jo
         .map(|record| record.vm.into_owned().into())
         .collect();
     let mut begins = reader.last_epochs(EPOCHS_READ)?;
-    let compared = compared(reader, VMS_KNOWN_MAX.saturating_sub(recent.len()))?;
+    let compared = compared(reader, vms_max.saturating_sub(recent.len()))?;
     begins.retain(|(vm, _)| recent.contains(vm) || compared.contains(vm));
     let (mut correlators, mut again) = (Correlators::new(), RereadResult::default());
     hosts::restore(&mut again.over_hosts.hosts, reader)?;

@@ -13,6 +13,7 @@ use qmp_journal::RecordKind;
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::answer::{Answer, DetachedLater, Previous};
+use super::migrated::migrated;
 use super::moment::Moment;
 use super::notes::notes;
 use super::read::{each, of_vm, received_by};
@@ -84,13 +85,13 @@ pub(super) async fn answer(
     }
     let mut state = correlators.state(vm).unwrap_or_default();
     state.incomplete = state.incomplete.or(missing);
-
     let is_open_file = matches!((source, moment), (Source::File(_), Moment::Now(_))) && state.attached;
     let last_received = newest.filter(|_| is_open_file);
     let earlier = begins.iter().rev().nth(1).filter(|_| is_only_found(&state, last));
     let previous = earlier.map(|begin| Previous { epoch: begin.epoch.0, summary: before });
     let causes = causes(source, vm, &state, begins.last(), moment).await?;
-    let evidence = evidence(source, vm, after, causes).await?;
+    let mut evidence = evidence(source, vm, after, causes).await?;
+    evidence.extend(migrated(source, vm, &state, moment).await?);
     let is_beginning_removed = is_beginning_removed(first.as_ref(), last);
     Ok(Answer { state, evidence, last_received, previous, is_beginning_removed, detached_later })
 }
