@@ -60,11 +60,9 @@ pub(super) fn metrics(api: &ApiState, to: &mut Exposition) {
             family.sample(&[("source", &status.source)], read(status));
         }
     }
-    if !statuses.is_empty() {
-        let help = "Findings about several hosts, or about a host, by kind.";
-        let mut family = to.family("qmp_fleet_findings_total", Type::Counter, help);
-        for (finding, count) in api.vm_states.findings_over_hosts() {
-            family.sample(&[("finding", finding)], count);
-        }
+    let help = "Findings about several hosts, or about a host, by kind.";
+    let mut family = to.family("qmp_fleet_findings_total", Type::Counter, help);
+    for (finding, count) in api.vm_states.findings_over_hosts() {
+        family.sample(&[("finding", finding)], count);
     }
 }

@@ -159,7 +159,21 @@ fn migration_is_told_from_both_sides() {
         node2 14.2 RESUME
         node1 14.4 detached libvirt: migrated
     ";
-    let cases: [(&str, String, &[&str]); 13] = [
+    let postcopy = MIGRATION
+        .replace(
+            "node1 14.2 MIGRATION",
+            "node1 14.1 MIGRATION {\"status\": \"postcopy-active\"}\nnode1 60 MIGRATION",
+        )
+        .replace("node2 14.3", "node2 60.1")
+        .replace(" 40 heard", " 90 heard");
+    let cases: [(&str, String, &[&str]); 14] = [
+        (
+            "postcopy",
+            postcopy,
+            &[
+                "migrated node1:1.3,node1:1.5,node2:1.2 web1 was migrated from node1 to node2 within 58 s, and stood still for 250 ms.",
+            ],
+        ),
         ("precopy", MIGRATION.into(), &[&told(" within 12 s, and stood still for 250 ms.")]),
         (
             "the destination is heard later",

@@ -86,7 +86,9 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros, vms_max: usize) -> Result<
     let compared = compared(reader, vms_max.saturating_sub(recent.len()))?;
     begins.retain(|(vm, _)| recent.contains(vm) || compared.contains(vm));
     let (mut correlators, mut again) = (Correlators::new(), RereadResult::default());
-    hosts::restore(&mut again.over_hosts.hosts, reader)?;
+    if begins.iter().any(|(vm, _)| is_of_other_host(vm)) {
+        hosts::restore(&mut again.over_hosts.hosts, reader)?;
+    }
     for (vm, begin) in &mut begins {
         *begin = behind_checkpoint(&mut correlators, reader, vm, *begin, upto);
         again.over_hosts.adopt(vm, &correlators);
