@@ -136,7 +136,7 @@ impl VmStates {
         correlators.vms().filter(is_gone).map(Box::from).collect()
     }
 
-    /// The alerts of the rules on states that are raised after all records up to `head`, or after [`UP_TO_DATE_MAX`] those so far.
+    /// The alerts of the rules on states that are raised after all records up to `head`, or after `UP_TO_DATE_MAX` those so far.
     pub async fn alerts(&self, head: Offset) -> Vec<OpenAlert> {
         let _ = tokio::time::timeout(UP_TO_DATE_MAX, self.has_read(head)).await;
         lock(&self.shared.alerts).raised().collect()
