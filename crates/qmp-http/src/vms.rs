@@ -103,7 +103,7 @@ pub(super) async fn vms(
     let of_other_hosts = foreign::of_other_hosts(&in_journal);
     let known = known_of_other_hosts(&api, &of_other_hosts).await;
     let entries = of_other_hosts.iter().zip(known).map(|(vm, (address, known))| {
-        let connection = of_other_host(vm, address, &known);
+        let connection = of_other_host(&api, vm, address, &known);
         VmEntry::new(connection, Some(vm.epoch.0), known, as_of.clone())
     });
     list.extend(entries);
@@ -153,7 +153,7 @@ pub(super) async fn vm(
     let Some(vm) = api.vms.get(&name) else {
         let vm = foreign::find(&api, &name).await?;
         let (address, known) = known_of_other_hosts(&api, &[&vm]).await.pop().unwrap_or_default();
-        let (connection, as_of) = (of_other_host(&vm, address, &known), stall::since(&api));
+        let (connection, as_of) = (of_other_host(&api, &vm, address, &known), stall::since(&api));
         return Ok(Json(VmDetail { connection, known, relays: Vec::new(), as_of }));
     };
     let relays = relays::of_vm(&api, &name);
@@ -175,8 +175,11 @@ async fn known_of_other_hosts(api: &ApiState, vms: &[&JournalVm]) -> Vec<(Option
 }
 
 /// The connection of the hub of another host, by its records.
-fn of_other_host(vm: &JournalVm, address: Option<Box<str>>, known: &VmState) -> Connection {
+fn of_other_host(api: &ApiState, vm: &JournalVm, address: Option<Box<str>>, known: &VmState) -> Connection {
     let (host, name) = QualifiedName::divide(&vm.vm);
+    // A host that is silent cannot say that its VM is.
+    let host_silent_since = host.and_then(|host| api.sources.silent_since(host)).filter(|_| vm.attached);
+    let silent_since = known.silence.map(|silence| silence.since).or(host_silent_since);
     let detached = known.detached.as_ref().filter(|_| !vm.attached);
     // The record that opened the epoch may be removed, or may not have been published.
     let since = vm.since.or(known.run_since).unwrap_or(UnixMicros(0));
@@ -188,8 +191,8 @@ fn of_other_host(vm: &JournalVm, address: Option<Box<str>>, known: &VmState) -> 
         state: if vm.attached { "attached" } else { "detached" },
         since: rfc3339(since),
         error: detached.and_then(|detached| detached.detail.clone()),
-        silent_since: known.silence.map(|silence| rfc3339(silence.since)),
-        unresponsive: None,
+        silent_since: silent_since.map(rfc3339),
+        unresponsive: host_silent_since.map(|_| "its host is silent".to_owned()),
         reason: None,
     }
 }

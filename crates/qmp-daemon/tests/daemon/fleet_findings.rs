@@ -262,6 +262,14 @@ async fn silent_host_is_reported_with_what_ran_there() {
             (0, &json!(["node1"]), &json!(["web1"]), &1.into())
         );
         assert!(data["last_heard"].as_str().is_some_and(|at| at.parse::<UnixMicros>().is_ok()), "{data}");
+        poll_until("the silence in the list", async || {
+            let (_, vms) = get_json(home.path(), "/v1/vms").await;
+            let of_node1 = vms.as_array()?.iter().find(|vm| vm["host"] == "node1")?.clone();
+            of_node1["silent_since"]
+                .as_str()
+                .map(|_| assert_eq!(of_node1["unresponsive"], "its host is silent"))
+        })
+        .await;
         hub.stop().await.expect("stops");
 
         // It is recorded once, and over when the host gives a sign of life: its hub has closed the epoch.

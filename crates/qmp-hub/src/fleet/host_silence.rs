@@ -79,6 +79,12 @@ impl HostSilences {
         due.map(|heard| (heard.name.clone(), heard.last)).collect()
     }
 
+    /// The hosts whose silence is recorded and not over, each with the time at which it was heard last.
+    pub(super) fn silent(&self) -> impl Iterator<Item = SilentHost> {
+        let silent = self.hosts.values().filter(|heard| heard.is_silent);
+        silent.map(|heard| (heard.name.clone(), heard.last))
+    }
+
     /// Notes that the silence of a host is recorded.
     pub(super) fn set_recorded(&mut self, host: &str) {
         if let Some(heard) = self.hosts.get_mut(without_suffix(host)) {

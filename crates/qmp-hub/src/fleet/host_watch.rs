@@ -139,9 +139,20 @@ impl HostWatch {
         for (host, last_heard) in over {
             self.record_heard_again(&host, last_heard, appender).await?;
         }
-        if due.is_empty() {
-            return Ok(());
+        if !due.is_empty() {
+            self.look_at_silent(due, now, appender).await?;
         }
+        statuses.set_silent_hosts(lock(&self.shared.state).silences.silent().collect());
+        Ok(())
+    }
+
+    /// Records the silence of hosts with VMs.
+    async fn look_at_silent(
+        &self,
+        due: Vec<SilentHost>,
+        now: Instant,
+        appender: &Appender,
+    ) -> Result<(), JournalEnded> {
         let running = self.vm_states.running_on(due.iter().map(|(host, _)| &**host));
         for (host, last_heard) in due {
             // A hub that was stopped has closed the epochs of its VMs.

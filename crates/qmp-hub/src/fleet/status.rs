@@ -1,5 +1,6 @@
 //! The status of a source, for operators.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use qmp_host::{clock, lock};
@@ -39,9 +40,12 @@ pub struct FleetStatus {
     pub problem: Option<Box<str>>,
 }
 
-/// The status of each source. Cheap to clone.
+/// The status of each source, and which hosts are silent. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct FleetStatuses(Arc<[SharedStatus]>);
+pub struct FleetStatuses {
+    sources: Arc<[SharedStatus]>,
+    silent_hosts: Arc<Mutex<HashMap<Box<str>, UnixMicros>>>,
+}
 
 /// The status that a source updates.
 #[derive(Clone, Debug)]
@@ -56,13 +60,24 @@ struct State {
 
 impl FleetStatuses {
     pub(super) fn new(statuses: Vec<SharedStatus>) -> Self {
-        Self(statuses.into())
+        Self { sources: statuses.into(), silent_hosts: Arc::default() }
     }
 
     /// The status of each source at present.
     #[must_use]
     pub fn read(&self) -> Vec<FleetStatus> {
-        self.0.iter().map(SharedStatus::read).collect()
+        self.sources.iter().map(SharedStatus::read).collect()
+    }
+
+    /// When a silent host was heard last; `None` for one that is not silent, and for one that is not known.
+    #[must_use]
+    pub fn silent_since(&self, host: &str) -> Option<UnixMicros> {
+        lock(&self.silent_hosts).get(host).copied()
+    }
+
+    /// Sets which hosts are silent.
+    pub(super) fn set_silent_hosts(&self, silent: HashMap<Box<str>, UnixMicros>) {
+        *lock(&self.silent_hosts) = silent;
     }
 }
 
