@@ -196,9 +196,15 @@ function times(range: Range): Parameters {
   ];
 }
 
+/** Which VMs, as the hub understands it. */
+function vmParameters({ vm, host }: Filters): Parameters {
+  const names = vm.map((pattern): [string, string] => ["vm", pattern]);
+  return [...names, ...host.map((pattern): [string, string] => ["host", pattern])];
+}
+
 /** Filters as the hub understands them. The text is searched by the page. */
 export function filterParameters(filters: Filters): Parameters {
-  const parameters: Parameters = filters.vm.map((pattern) => ["vm", pattern]);
+  const parameters = vmParameters(filters);
   for (const name of filters.event) parameters.push(["event", name]);
   return parameters;
 }
@@ -208,7 +214,7 @@ export function filterParameters(filters: Filters): Parameters {
  * their kind, so that "errors and warnings, and findings" are two requests.
  */
 export function recordRequests(filters: Filters): Parameters[] {
-  const vm: Parameters = filters.vm.map((pattern) => ["vm", pattern]);
+  const vm = vmParameters(filters);
   const events = filters.event.length > 0 ? filters.event : eventsOf(filters.severity);
   const requests: Parameters[] = [];
   if (events !== null && events.length > 0) {

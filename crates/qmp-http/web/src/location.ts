@@ -9,6 +9,8 @@ export type Place = { page: "fleet" } | { page: "vm"; name: string } | { page: "
 
 export interface Filters {
   vm: string[];
+  /** Patterns of other hosts. */
+  host: string[];
   event: string[];
   finding: string[];
   severity: Severity[];
@@ -37,11 +39,11 @@ export interface PageState {
   table: boolean;
 }
 
-export const NO_FILTERS: Filters = { vm: [], event: [], finding: [], severity: [], text: "" };
+export const NO_FILTERS: Filters = { vm: [], host: [], event: [], finding: [], severity: [], text: "" };
 
 export function isFiltered(filters: Filters): boolean {
-  const { vm, event, finding, severity, text } = filters;
-  return vm.length + event.length + finding.length + severity.length + text.length > 0;
+  const { vm, host, event, finding, severity, text } = filters;
+  return vm.length + host.length + event.length + finding.length + severity.length + text.length > 0;
 }
 
 export function readLocation(url: URL, now: Micros, usualSpan: Micros | null): PageState {
@@ -53,6 +55,7 @@ export function readLocation(url: URL, now: Micros, usualSpan: Micros | null): P
     usualSpan,
     filters: {
       vm: parameters.getAll("vm"),
+      host: parameters.getAll("host"),
       event: parameters.getAll("event"),
       finding: parameters.getAll("finding"),
       severity: SEVERITIES.filter((name) => parameters.getAll("severity").includes(name)),
@@ -116,7 +119,7 @@ export function writeLocation(state: PageState): string {
     parameters.set("until", toRfc3339(view.until));
     if (view.live) parameters.set("live", "");
   }
-  for (const name of ["vm", "event", "finding", "severity"] as const) {
+  for (const name of ["vm", "host", "event", "finding", "severity"] as const) {
     for (const value of filters[name]) parameters.append(name, value);
   }
   if (filters.text !== "") parameters.set("text", filters.text);

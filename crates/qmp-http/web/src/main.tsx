@@ -100,7 +100,9 @@ function Shown({ client, restart, usualSpan }: AppProps & { usualSpan: Micros | 
     <PageProvider value={page}>
       <Header help={() => setHelp(true)} />
       <Notices hub={hub} />
-      {place.page === "fleet" && <FleetPage detail={detail} shows={setShown} />}
+      {place.page === "fleet" && (
+        <FleetPage detail={detail} shows={setShown} hasHost={(hub.value?.from ?? []).length > 0} />
+      )}
       {place.page === "vm" && <VmPage key={place.name} name={place.name} detail={detail} shows={setShown} />}
       {place.page === "event" && (
         <EventPage key={place.name} name={place.name} detail={detail} shows={setShown} />

@@ -6,6 +6,8 @@ import { severityOf } from "./severity.ts";
 
 export function matches(record: HubRecord, filters: Filters): boolean {
   if (filters.vm.length > 0 && !filters.vm.some((pattern) => matchesVm(pattern, record.vm))) return false;
+  if (filters.host.length > 0 && !filters.host.some((pattern) => matchesHost(pattern, record.vm)))
+    return false;
   return matchesKind(record, filters) && matchesText(record, filters.text);
 }
 
@@ -33,6 +35,12 @@ export function matchesText(record: HubRecord, text: string): boolean {
 export function matchesVm(pattern: string, name: string): boolean {
   if (pattern.startsWith("/")) return !name.includes("/") && matchesGlob(pattern.slice(1), name);
   return matchesGlob(pattern, pattern.includes("/") ? name : name.slice(name.indexOf("/") + 1));
+}
+
+/** Whether the VM is one of another host that matches. */
+export function matchesHost(pattern: string, name: string): boolean {
+  const end = name.indexOf("/");
+  return end > 0 && matchesGlob(pattern, name.slice(0, end));
 }
 
 /** The patterns of the hub: `*`, `?` and classes; a backslash takes the meaning from the next character. */

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { HubRecord, Lane, Timeline } from "../src/api.ts";
 import { exactly, parseRecord, qualified, recordRequests } from "../src/client.ts";
 import { NO_FILTERS, readLocation, writeLocation } from "../src/location.ts";
-import { matches, matchesGlob, matchesVm } from "../src/matching.ts";
+import { matches, matchesGlob, matchesHost, matchesVm } from "../src/matching.ts";
 import { members, summary, valueText } from "../src/members.ts";
 import { overlay } from "../src/overlay.ts";
 import { merged } from "../src/parts/records.ts";
@@ -219,11 +219,34 @@ const finding = (offset: number, kind: string): HubRecord => {
   };
 };
 
+test("host_of_a_record_matches", () => {
+  const cases: [pattern: string, name: string, isMatch: boolean][] = [
+    ["node*", "node1/web1", true],
+    ["node1", "node12/web1", false],
+    ["*", "web1", false],
+    ["web*", "node1/web1", false],
+    ["node1~2", "node1~2/web1", true],
+  ];
+  for (const [pattern, name, isMatch] of cases)
+    assert.equal(matchesHost(pattern, name), isMatch, `${pattern} ${name}`);
+  const address = writeLocation({
+    ...readLocation(new URL("http://h/?host=node*&host=db"), 0, null),
+  });
+  assert.match(address, /host=node\*&host=db/);
+  assert.deepEqual(recordRequests({ ...NO_FILTERS, vm: ["web*"], host: ["node1"] }), [
+    [
+      ["vm", "web*"],
+      ["host", "node1"],
+    ],
+  ]);
+});
+
 test("filters_choose_records", () => {
   const cases: [filters: Partial<typeof NO_FILTERS>, event: boolean, finding: boolean][] = [
     [{}, true, true],
     [{ vm: ["web*"] }, true, true],
     [{ vm: ["db*"] }, false, false],
+    [{ host: ["*"] }, false, false],
     [{ event: ["STO*"] }, true, false],
     [{ finding: ["why-paused"] }, false, true],
     [{ finding: ["storm"] }, false, false],

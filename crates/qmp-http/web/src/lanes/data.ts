@@ -37,7 +37,7 @@ export function useLaneData(filters: Filters, wanted: number, width: number, lan
   const { view, sort } = state;
   const refresh = useRefresh(view.live ? live.batch : 0);
   const range = view.live ? `live ${span(view)} ${refresh}` : `${view.since} ${view.until}`;
-  const chosen = JSON.stringify([filters.vm, filters.event, sort]);
+  const chosen = JSON.stringify([filters.vm, filters.host, filters.event, sort]);
   // A column has two pixels. Powers of two: a window that is being made larger must not ask for each pixel.
   const buckets = width > 1_300 ? 1_200 : width > 650 ? 600 : 300;
   const count = Math.min(LANES_MAX, Math.ceil(window.innerHeight / laneHeight / 10) * 10 + SPARE_LANES);

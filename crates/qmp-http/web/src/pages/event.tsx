@@ -32,7 +32,7 @@ export function EventPage({ name, detail, shows }: EventPageProps) {
     ? `live ${span(view)} ${Math.floor(live.batch / 8)}`
     : `${view.since} ${view.until}`;
   const counts = useFetched(
-    JSON.stringify([name, range, filters.vm]),
+    JSON.stringify([name, range, filters.vm, filters.host]),
     async (signal) => {
       await client.idle(signal);
       return client.counts(

@@ -11,13 +11,15 @@ import { Reading } from "../parts/reading.tsx";
 interface PlaceProps {
   detail: Fetched<RecordDetail>;
   shows(data: LaneData): void;
+  /** Whether the hub has VMs of other hosts. */
+  hasHost: boolean;
 }
 
-export function FleetPage({ detail, shows }: PlaceProps) {
+export function FleetPage({ detail, shows, hasHost }: PlaceProps) {
   const { state } = usePage();
   return (
     <main>
-      <FilterBar hasVm hasEvent />
+      <FilterBar hasVm hasEvent hasHost={hasHost} />
       <TimelineView filters={state.filters} detail={detail.value} shows={shows} />
       <Reading filters={state.filters} detail={detail} title="Records" hasVm />
     </main>

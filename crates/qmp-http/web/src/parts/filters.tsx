@@ -10,7 +10,14 @@ import { line } from "../text.ts";
 const SORT_TEXTS = { trouble: "Trouble first", name: "By name", activity: "Busiest first" } as const;
 const TYPING_MS = 300;
 
-export function FilterBar({ hasVm, hasEvent }: { hasVm: boolean; hasEvent: boolean }) {
+interface FilterBarProps {
+  hasVm: boolean;
+  hasEvent: boolean;
+  /** Whether the hub has VMs of other hosts. */
+  hasHost?: boolean;
+}
+
+export function FilterBar({ hasVm, hasEvent, hasHost = false }: FilterBarProps) {
   const { state, go } = usePage();
   const { filters } = state;
   // On a narrow screen the filters would push the lanes out of it.
@@ -28,6 +35,9 @@ export function FilterBar({ hasVm, hasEvent }: { hasVm: boolean; hasEvent: boole
         Filters
       </button>
       {hasVm && <Names label="VM" hint="web*" values={filters.vm} change={(vm) => change({ vm })} />}
+      {hasVm && (hasHost || filters.host.length > 0) && (
+        <Names label="Host" hint="node*" values={filters.host} change={(host) => change({ host })} />
+      )}
       {hasEvent && (
         <Names label="Event" hint="BLOCK_*" values={filters.event} change={(event) => change({ event })} />
       )}

@@ -30,7 +30,7 @@ export interface Records {
 export function useRecords(filters: Filters): Records {
   const { client, state, live } = usePage();
   const { view } = state;
-  const chosen = JSON.stringify([filters.vm, filters.event, filters.finding, filters.severity]);
+  const chosen = JSON.stringify([filters.vm, filters.host, filters.event, filters.finding, filters.severity]);
   const range = view.live ? `live ${span(view)}` : `${view.since} ${view.until}`;
   const [wanted, setWanted] = useState({ key: "", last: FIRST_RECORDS });
   // The text is searched here, so it is worth reading more at once.
