@@ -2,7 +2,7 @@
 //!
 //! `Server-Timing` has the time that reading the journal and writing the JSON took. The response for a window that has ended
 //! and whose records are all sealed has an `ETag` of the journal, its first record and its last sealed one: until more is
-//! sealed, a client that has the response gets 304.
+//! sealed, or a record arrives late, a client that has the response gets 304.
 
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use qmp_history::{Counts, Scope, Timeline};
 use qmp_host::clock;
 use qmp_journal::{JournalError, Reader};
+use qmp_wire::UnixMicros;
 use serde::Serialize;
 
 use super::error::ApiError;
@@ -73,23 +74,34 @@ pub(super) async fn gaps(
     answer(&api, None, |_| false, move |reader| qmp_history::gaps(reader, &request)).await
 }
 
+/// A response that the client has.
+struct HeldResponse {
+    /// Its tag, among others.
+    tags: HeaderValue,
+    /// The end of its window.
+    until: UnixMicros,
+}
+
 /// The tag of the response that the client has, if nothing more can belong to the window.
-fn held(headers: &HeaderMap, scope: &Scope) -> Option<HeaderValue> {
-    let is_settled = scope.query.until.is_some_and(|until| qmp_history::is_settled(until, clock::now()));
-    headers.get(header::IF_NONE_MATCH).filter(|_| is_settled).cloned()
+fn held(headers: &HeaderMap, scope: &Scope) -> Option<HeldResponse> {
+    let until = scope.query.until.filter(|until| qmp_history::is_settled(*until, clock::now()))?;
+    Some(HeldResponse { tags: headers.get(header::IF_NONE_MATCH)?.clone(), until })
 }
 
 /// The response with what `read` returns, or 304 if the client has it.
 async fn answer<T: Serialize + Send + 'static>(
     api: &ApiState,
-    held: Option<HeaderValue>,
+    held: Option<HeldResponse>,
     is_closed: impl Fn(&T) -> bool + Send + 'static,
     read: impl FnOnce(&Reader) -> Result<T, JournalError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let reader = api.reader.clone();
     let answered = api.read(move || {
         let tag = tag(&reader)?;
-        if held.is_some_and(|held| is_match(&held, &tag)) {
+        // Records with an early time may arrive late: of a host that was cut off, and findings that the observer catches up with.
+        if let Some(held) = held.filter(|held| is_match(&held.tags, &tag))
+            && !reader.has_unsealed_before(held.until)?
+        {
             return Ok(Answer::Held(tag));
         }
         let began = Instant::now();

@@ -12,7 +12,7 @@ use super::light::read_light;
 use super::limits::{FILL_CHUNK_RECORDS, STANDING_EVERY_SEGMENTS};
 use super::row::NameCache;
 use super::rows::Stretch;
-use super::summaries::{put_standing, put_summary};
+use super::summaries::{put_standing, put_summary, summary_version};
 use super::summary::{StandingConditions, SummaryBuilder, read_changes};
 
 /// The state of the filling. All of it can be read from the file again.
@@ -176,7 +176,7 @@ fn next_segment(connection: &Connection, after: u64) -> rusqlite::Result<Option<
                WHERE segment.last > ?1 ORDER BY segment.last LIMIT 1";
     let row = |row: &rusqlite::Row<'_>| {
         let (first, last) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
-        Ok(SegmentRow { first, last, version: row.get(2)?, has_standing: row.get(3)? })
+        Ok(SegmentRow { first, last, version: summary_version(row, 2), has_standing: row.get(3)? })
     };
     connection.prepare_cached(sql)?.query_row([number(after)], row).optional()
 }

@@ -3,6 +3,7 @@
 use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::body::RecordKind;
+use super::columns::number;
 use super::digest::Digest;
 use super::error::JournalError;
 use super::feed::{Feed, StreamPosition};
@@ -93,6 +94,19 @@ impl Reader {
     /// [`JournalError::Storage`] if the file cannot be read.
     pub fn sealed(&self) -> Result<Offset, JournalError> {
         self.file.with(|connection| connection.sealed().map(Offset))
+    }
+
+    /// Whether a record that is in no sealed segment was received before `until`, by its host's clock.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read.
+    pub fn has_unsealed_before(&self, until: UnixMicros) -> Result<bool, JournalError> {
+        let sql = "SELECT 1 FROM record WHERE offset > ?1 AND received < ?2";
+        self.file.with(|connection| {
+            let sealed = connection.sealed()?;
+            connection.sql(|connection| connection.prepare_cached(sql)?.exists((number(sealed), until.0)))
+        })
     }
 
     /// The record at `offset`; `None` if it was removed or cannot be read.

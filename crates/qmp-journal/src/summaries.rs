@@ -55,3 +55,8 @@ pub(super) fn remove_summaries(connection: &Connection, first: i64, upto: i64) -
     standing.trim();
     connection.prepare_cached(keep)?.execute((last, standing.write())).map(drop)
 }
+
+/// The version of a summary; `None` without a summary, and for one whose version cannot be read: the summary is made again.
+pub(super) fn summary_version(row: &rusqlite::Row<'_>, index: usize) -> Option<u32> {
+    row.get(index).ok().flatten()
+}

@@ -5,6 +5,7 @@ use rusqlite::OptionalExtension as _;
 use super::columns::{number, unsigned};
 use super::error::JournalError;
 use super::read::ReadConnection;
+use super::summaries::summary_version;
 use super::summary_request::SummaryRequest;
 
 /// A sealed segment with the numbers of its summary.
@@ -89,8 +90,8 @@ fn segments(connection: &ReadConnection) -> Result<Vec<Segment>, JournalError> {
                 last: unsigned(row.get(1)?),
                 received_min: row.get(2)?,
                 received_max: row.get(3)?,
-                version: row.get(4)?,
-                earliest: row.get(5)?,
+                version: summary_version(row, 4),
+                earliest: row.get(5).ok().flatten(),
             })
         })?;
         rows.collect()
