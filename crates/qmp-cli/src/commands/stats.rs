@@ -20,6 +20,7 @@ use crate::filter::RecordArgs;
 use crate::hub::{HubArgs, Query};
 use crate::output;
 use crate::terminal::Terminal;
+use crate::time::write;
 use crate::window::{Window, WindowArgs};
 
 /// Show how many records there are, by event, VM, hour, weekday, finding, kind or severity
@@ -98,6 +99,13 @@ impl Stats {
             (false, false) => table::text(&counts, self.by.name(), self.ascii || !is_utf8()),
         };
         output::print(&text)?;
+        let is_wider = since.is_some_and(|UnixMicros(since)| counts.since != since)
+            || until.is_some_and(|UnixMicros(until)| counts.until != until);
+        if is_wider {
+            let [from, to] =
+                [counts.since, counts.until].map(|at| write::local(UnixMicros(at), &terminal.zone()));
+            output::note(format_args!("note: long spans are counted in whole minutes: from {from} to {to}"));
+        }
         if counts.total == 0 {
             source.note_unknown_vms(&self.records.vms).await?;
         }

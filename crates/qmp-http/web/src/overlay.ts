@@ -5,9 +5,11 @@ import type { HubRecord, Lane, Timeline } from "./api.ts";
 import { severityOf } from "./severity.ts";
 import { fromRfc3339 } from "./time.ts";
 
-/** The timeline with the records after its head. `timeline` stays as it is. */
-export function overlay(timeline: Timeline, records: readonly HubRecord[]): Timeline {
-  const newer = records.filter((record) => record.offset > timeline.head);
+/** The timeline with the records after its head, of one that has an end those before it. `timeline` stays as it is. */
+export function overlay(timeline: Timeline, records: readonly HubRecord[], isLive: boolean): Timeline {
+  const newer = records.filter(
+    (record) => record.offset > timeline.head && (isLive || fromRfc3339(record.received) < timeline.until),
+  );
   if (newer.length === 0) return timeline;
   const made: Timeline = {
     ...timeline,

@@ -395,6 +395,7 @@ test("streamed_records_continue_the_timeline", () => {
   const lane: Lane = { vm: "web1", counts: {}, states: [[0, null, 0, 0]], gaps: [], findings: [], marks: [] };
   const timeline = {
     since: 0,
+    until: 2e6,
     bucket: 1e6,
     head: 1,
     states: ["running"],
@@ -419,7 +420,8 @@ test("streamed_records_continue_the_timeline", () => {
       snapshot: {},
     },
   ];
-  const made = overlay(timeline, records).lanes[0];
+  assert.equal(overlay(timeline, records, false), timeline, "a view that has ended gets no later records");
+  const made = overlay(timeline, records, true).lanes[0];
   assert.deepEqual(made?.marks, [[2, 2e6, "STOP"]]);
   assert.deepEqual(made?.states, [
     [0, 2e6, 0, 0],

@@ -84,8 +84,11 @@ export function useLaneData(filters: Filters, wanted: number, width: number, lan
 
   const steady = useSteadyOrder(main, view.live, chosen);
   const timeline = useMemo(
-    () => (steady === null ? null : withoutOffGaps(withFindings(overlay(steady, live.records), filters))),
-    [steady, live.records, JSON.stringify(filters)],
+    () =>
+      steady === null
+        ? null
+        : withoutOffGaps(withFindings(overlay(steady, live.records, view.live), filters)),
+    [steady, live.records, view.live, JSON.stringify(filters)],
   );
   const allLanes = useMemo(
     () => (overview.value === null ? null : withoutOffGaps(overview.value)),
