@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import type { Counts, RecordDetail, Running, VmAlone } from "../api.ts";
-import { exactlyVm, positionKey } from "../client.ts";
+import { exactlyVm, HubError, positionKey } from "../client.ts";
 import { type Fetched, useFetched, useNow } from "../fetching.ts";
 import type { LaneData } from "../lanes/data.ts";
 import { TimelineView } from "../lanes/timeline.tsx";
@@ -30,7 +30,7 @@ export function VmPage({ name, detail, shows }: VmPageProps) {
   const listed: Filters = isCommands
     ? { ...filters, event: [], severity: [], finding: ["command"] }
     : filters;
-  const vm = useFetched(`${name} ${live.batch}`, (signal) => client.vm(name, signal), {
+  const vm = useFetched(`${name} ${live.batch}`, (signal) => client.vm(name, signal).catch(noneIfUnknown), {
     waitMs: live.batch > 0 ? 300 : 0,
   });
   const { view } = state;
@@ -58,6 +58,11 @@ export function VmPage({ name, detail, shows }: VmPageProps) {
     <main>
       {vm.error !== null && <p class="notice">{visible(vm.error)}</p>}
       {vm.value !== null && <Cards vm={vm.value} />}
+      {vm.value === null && vm.error === null && !vm.isLoading && (
+        <p class="notice">
+          The hub does not follow a VM of this name. Its records, if there are any, are below.
+        </p>
+      )}
       <FilterBar hasVm={false} hasEvent />
       <TimelineView filters={filters} detail={detail.value} shows={shows} />
       <div class="two">
@@ -84,6 +89,12 @@ export function VmPage({ name, detail, shows }: VmPageProps) {
       <Reading filters={listed} detail={detail} title={isCommands ? "Commands" : "Records"} hasVm={false} />
     </main>
   );
+}
+
+/** The page of a VM that has left the hub shows its records. */
+function noneIfUnknown(error: unknown): null {
+  if (error instanceof HubError && error.status === 404) return null;
+  throw error;
 }
 
 function Cards({ vm }: { vm: VmAlone }) {
