@@ -20,6 +20,10 @@ const ENCODED: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'%');
 const JOURNAL: &str = "Qmp-Journal";
 const OFFSET: &str = "Qmp-Offset";
 const PREVIOUS: &str = "Qmp-Previous";
+const SELECTION: &str = "Qmp-Selection";
+
+/// The value of [`SELECTION`] of a rule that selects every record.
+const ALL: &str = "all";
 
 /// The attributes of a record as a CloudEvent that depend on its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct ReceivedMessage {
     pub host: Box<str>,
     /// The record; its VM has the qualified name `HOST/VM`.
     pub record: Record<'static>,
+    /// Whether its rule publishes every record of the journal, so that the numbers of an epoch have no hole.
+    pub is_of_all: bool,
 }
 
 /// Errors of reading a message.
@@ -111,6 +117,13 @@ impl Message {
         headers.extend(subject.cut_names.into_iter().map(|(header, name)| (header, encoded(&name))));
         Self { subject: subject.text, headers, payload: payload(record, vm_host) }
     }
+
+    /// Says that every record of the journal is published.
+    #[must_use]
+    pub fn of_all(mut self) -> Self {
+        self.headers.push((SELECTION, ALL.to_owned()));
+        self
+    }
 }
 
 impl ReceivedMessage {
@@ -149,7 +162,8 @@ impl ReceivedMessage {
         if !is_journal_name(&journal) {
             return Err(MessageError::Header(JOURNAL));
         }
-        Ok(Self { journal, link, host, record })
+        let is_of_all = header(SELECTION) == Some(ALL);
+        Ok(Self { journal, link, host, record, is_of_all })
     }
 }
 

@@ -83,7 +83,12 @@ mod tests {
     use super::*;
 
     fn origin(journal: &str) -> DeliveryOrigin {
-        DeliveryOrigin { rule: "r".into(), host: "host 1".into(), journal: journal.into() }
+        DeliveryOrigin {
+            rule: "r".into(),
+            host: "host 1".into(),
+            journal: journal.into(),
+            selects_all: false,
+        }
     }
 
     fn record(epoch: u32, seq: u64, received: i64, body: Body<'static>) -> Record<'static> {

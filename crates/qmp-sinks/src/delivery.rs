@@ -27,6 +27,8 @@ pub struct DeliveryOrigin {
     pub host: Box<str>,
     /// The journal's own name.
     pub journal: Box<str>,
+    /// Whether the rule selects every record of the journal.
+    pub selects_all: bool,
 }
 
 /// The result of an attempt to deliver.

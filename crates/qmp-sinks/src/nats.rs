@@ -352,5 +352,6 @@ fn message(record: &Record<'_>, link: Link, origin: &DeliveryOrigin) -> Message 
         source: cloud_event::source(record, origin),
         ty: cloud_event::ty(&record.body),
     };
-    Message::new(record, &origin.host, &origin.journal, link, &attributes)
+    let message = Message::new(record, &origin.host, &origin.journal, link, &attributes);
+    if origin.selects_all { message.of_all() } else { message }
 }

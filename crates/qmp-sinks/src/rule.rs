@@ -83,6 +83,18 @@ impl RuleConfig {
         self.states.is_none() && !self.takes_every_record && self.selection.has_ends()
     }
 
+    /// Whether it selects every record of the journal.
+    pub(super) fn selects_all(&self) -> bool {
+        let Selection { event, finding, kind, vm, host, where_ } = &self.selection;
+        self.states.is_none()
+            && event.is_none()
+            && finding.is_none()
+            && kind.is_empty()
+            && vm.is_any()
+            && host.is_any()
+            && where_.is_empty()
+    }
+
     /// The name, which identifies its position in the journal.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -331,6 +331,7 @@ impl Rules {
             rule: rule.name.clone(),
             host: shared.host.clone(),
             journal: shared.journal.clone(),
+            selects_all: rule.selects_all(),
         };
         let (reader, positions) = (shared.reader.clone(), shared.positions.clone());
         let runner = Runner::new(rule.clone(), origin, reader, positions, Arc::clone(&status), orders);

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use crate::support::client::{execute, get_json, get_lines};
 use crate::support::{config, rules};
+use async_nats::HeaderName;
 use qmp_daemon::Daemon;
+use qmp_fleet::{CloudEventAttributes, Link, Message};
 use qmp_hub::{FleetSourceConfig, FleetStatus};
 use qmp_journal::Query;
 use qmp_testing::{Monitor, NatsServer, Session, poll_until};
-use qmp_wire::{Offset, QualifiedName, Record};
+use qmp_wire::{Body, Epoch, Offset, QualifiedName, Record, Seq, UnixMicros};
 use tempfile::TempDir;
 
 /// A hub of a host, with one VM whose records it publishes. All hosts of a test have one name.
@@ -164,4 +166,53 @@ async fn fault_of_the_server_is_in_the_state_until_it_is_over() {
         hub.stop().await.expect("stops");
         host.hub.stop().await.expect("stops");
     }
+}
+
+/// Publishes an event with these numbers, as the rule of the host `name` does.
+async fn publish(server: &NatsServer, name: &str, (previous, offset): (u64, u64), seq: u64, is_of_all: bool) {
+    let body = Body::Event { name: "STOP".into(), sent_name: None, timestamp: None, data: None };
+    let record = Record {
+        offset: Some(Offset(offset)),
+        vm: "web1".into(),
+        epoch: Epoch(1),
+        seq: Seq(seq),
+        received: UnixMicros(0),
+        body,
+    };
+    let attributes =
+        CloudEventAttributes { id: format!("{name}{offset}"), source: "/".into(), ty: "STOP".into() };
+    let link = Link { previous: Offset(previous), offset: Offset(offset) };
+    let message = Message::new(&record, name, &format!("{name}5f"), link, &attributes);
+    let Message { subject, headers, payload } = if is_of_all { message.of_all() } else { message };
+    let headers = headers.into_iter().map(|(name, value)| (HeaderName::from_static(name), value.into()));
+    let client = async_nats::connect(server.url()).await.expect("connects");
+    let context = async_nats::jetstream::new(client);
+    let stream = async_nats::jetstream::stream::Config {
+        name: "qmp".into(),
+        subjects: vec![qmp_fleet::RECORD_SUBJECTS.into()],
+        ..Default::default()
+    };
+    context.get_or_create_stream(stream).await.expect("a stream");
+    let sent =
+        context.publish_with_headers(subject, headers.collect(), payload.into()).await.expect("publishes");
+    sent.await.expect("an acknowledgement");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_a_host_removed_before_it_published_them_are_lost() {
+    let home = tempfile::tempdir().expect("a directory");
+    let program = NatsServer::programs().first().expect("Debian's nats-server");
+    let server = NatsServer::start(program, &home.path().join("nats"), "");
+    for (offsets, seq) in [((0, 1), 0), ((1, 2), 1), ((2, 9), 8), ((9, 10), 9)] {
+        publish(&server, "node1", offsets, seq, true).await;
+        // A rule that selects some records leaves out others on purpose.
+        publish(&server, "node2", offsets, seq, false).await;
+    }
+    let hub = fleet_hub(home.path(), &server.url()).await;
+    let reached = status(&hub, |status| status.records == 8).await;
+    assert_eq!((reached.lost, reached.holes), (1, 0), "{reached:?}");
+    assert!(reached.problem.as_deref().is_some_and(|problem| problem.contains("are lost")), "{reached:?}");
+    publish(&server, "node1", (10, 20), 15, true).await;
+    status(&hub, |status| status.lost == 2).await;
+    hub.stop().await.expect("stops");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use qmp_fleet::{Hole, ReceivedMessage, Receiver, ReceiverConfig, ReceiverOutput, StreamMessage};
 use qmp_journal::{Appender, Feed, ForeignBatch, ForeignError, Globs, StreamPosition};
-use qmp_wire::{Offset, QualifiedName, Record, UnixMicros};
+use qmp_wire::{Epoch, Offset, QualifiedName, Record, Seq, UnixMicros};
 
 use super::host_names::{SharedHosts, without_suffix};
 
@@ -31,7 +31,9 @@ pub(super) struct Intake {
     patterns: Option<Globs>,
     /// The name of the stream in the journal.
     stream: Box<str>,
-    records: Vec<Record<'static>>,
+    records: Vec<Taken>,
+    /// Of so many of them it is known whether records before them are missing.
+    checked: usize,
     bytes: usize,
     /// The ends of the journals that were read.
     feeds: HashMap<Box<str>, FeedEnd>,
@@ -49,6 +51,12 @@ pub(super) struct Intake {
     fault: Option<(Box<str>, Instant)>,
     /// When a fault was logged.
     logged_at: Option<Instant>,
+}
+
+/// A record that the journal lacks.
+struct Taken {
+    record: Record<'static>,
+    is_of_all: bool,
 }
 
 /// The last record of a journal that is delivered.
@@ -93,6 +101,7 @@ impl Intake {
             patterns,
             stream: stream.into(),
             records: Vec::new(),
+            checked: 0,
             bytes: 0,
             feeds: feeds.iter().map(end).collect(),
             position,
@@ -164,7 +173,8 @@ impl Intake {
     pub(super) fn batch(&mut self, appender: &Appender, now: UnixMicros) -> ForeignBatch {
         let mut batch = ForeignBatch::new();
         let mut faults = Vec::new();
-        for record in &self.records {
+        self.check_numbers(appender);
+        for Taken { record, .. } in &self.records {
             let has_it =
                 appender.last_foreign(&record.vm).is_some_and(|last| last >= (record.epoch, record.seq));
             let pushed = if has_it { Err(taken(record)) } else { push(&mut batch, record) };
@@ -180,11 +190,35 @@ impl Intake {
         batch
     }
 
+    /// Counts what the hub of a host did not publish although its rule selects everything: retention has removed it, or it was given
+    /// up. The chain of the journal has no hole there.
+    fn check_numbers(&mut self, appender: &Appender) {
+        let mut last: HashMap<&str, (Epoch, Seq)> = HashMap::new();
+        for (index, Taken { record, is_of_all }) in self.records.iter().enumerate() {
+            let vm = &*record.vm;
+            let before = last.insert(vm, (record.epoch, record.seq)).or_else(|| appender.last_foreign(vm));
+            if index < self.checked || !is_of_all {
+                continue;
+            }
+            if let Some(before) = before.filter(|before| is_missing(*before, (record.epoch, record.seq))) {
+                self.counts.lost += 1;
+                tracing::error!(
+                    vm,
+                    epoch = before.0.0,
+                    seq = before.1.0,
+                    "the hub of a host did not publish the records after this one: retention has removed them"
+                );
+            }
+        }
+        self.checked = self.records.len();
+    }
+
     /// Clears what is committed. Returns the receipt of its last record, and the journals whose hubs lack a confirmation.
     pub(super) fn committed(&mut self) -> (Option<UnixMicros>, HashSet<Box<str>>) {
         (self.bytes, self.is_advanced) = (0, false);
-        let received = self.records.last().map(|record| record.received);
+        let received = self.records.last().map(|taken| taken.record.received);
         self.records.clear();
+        self.checked = 0;
         self.changed.extend(self.repeated.drain(..));
         (received, std::mem::take(&mut self.changed))
     }
@@ -244,7 +278,7 @@ impl Intake {
     }
 
     fn deliver(&mut self, message: ReceivedMessage) {
-        let ReceivedMessage { journal, link, host, mut record } = message;
+        let ReceivedMessage { journal, link, host, mut record, is_of_all } = message;
         let name = self.hosts.name(&journal, &host);
         if *name != *host
             && without_suffix(&name) == &*host
@@ -255,7 +289,7 @@ impl Intake {
         }
         self.changed.insert(journal.clone());
         self.feeds.insert(journal, FeedEnd { host: name, offset: link.offset });
-        self.records.push(record);
+        self.records.push(Taken { record, is_of_all });
     }
 
     /// The last fault of a message, for as long as it is of interest.
@@ -281,6 +315,15 @@ impl Intake {
     }
 }
 
+/// Whether there were records of the VM between these two.
+fn is_missing((epoch, seq): (Epoch, Seq), next: (Epoch, Seq)) -> bool {
+    let is_next = match next.0 == epoch {
+        true => next.1.0 == seq.0 + 1,
+        false => next == (Epoch(epoch.0.saturating_add(1)), Seq(0)),
+    };
+    next > (epoch, seq) && !is_next
+}
+
 fn push(batch: &mut ForeignBatch, record: &Record<'_>) -> Result<(), String> {
     match batch.push(record) {
         Ok(()) => Ok(()),
@@ -296,4 +339,26 @@ fn taken(record: &Record<'_>) -> String {
          the host replaced by an older copy? Then let its hub start with a new journal",
         record.vm
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_numbers_are_recognized() {
+        let cases = [
+            ((1, 0), (1, 1), false),
+            ((1, 0), (1, 2), true),
+            ((1, 9), (2, 0), false),
+            ((1, 9), (2, 1), true),
+            ((1, 9), (3, 0), true),
+            ((2, 9), (2, 9), false),
+            ((2, 9), (1, 0), false),
+        ];
+        let id = |(epoch, seq)| (Epoch(epoch), Seq(seq));
+        for (before, next, expected) in cases {
+            assert_eq!(is_missing(id(before), id(next)), expected, "{before:?} {next:?}");
+        }
+    }
 }

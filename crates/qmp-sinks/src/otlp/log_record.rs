@@ -160,7 +160,12 @@ mod tests {
     fn log_record(body: Body<'static>) -> LogRecord {
         let (offset, received) = (Some(Offset(41)), UnixMicros(1_767_323_045_678_901));
         let record = Record { offset, vm: "web1".into(), epoch: Epoch(2), seq: Seq(7), received, body };
-        let origin = DeliveryOrigin { rule: "r".into(), host: "node1".into(), journal: "5f".into() };
+        let origin = DeliveryOrigin {
+            rule: "r".into(),
+            host: "node1".into(),
+            journal: "5f".into(),
+            selects_all: false,
+        };
         of(&Delivery { record, held_back: 0 }, &origin)
     }
 
