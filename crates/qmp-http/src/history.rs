@@ -31,13 +31,14 @@ pub(super) async fn timeline(
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let request = history_query::timeline(&parameters, api.head())?;
+    let mut request = history_query::timeline(&parameters, api.head())?;
     let memory = api.reads.memory.take(request.memory_bytes()).await;
     let _memory = memory.map_err(|error| ApiError::no_memory(&error))?;
     let is_closed = |timeline: &Timeline| timeline.coverage.is_closed;
     let held = held(&headers, &request.scope);
     let severities = history_query::severities(&parameters)?;
     answer(&api, held, is_closed, move |reader| {
+        history_query::begin(&mut request.scope);
         let mut timeline = qmp_history::timeline(reader, &request, clock::now())?;
         if !severities.is_empty() {
             timeline.keep_severities(&severities);
@@ -52,10 +53,14 @@ pub(super) async fn counts(
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let request = history_query::counts(&parameters, api.head())?;
+    let mut request = history_query::counts(&parameters, api.head())?;
     let is_closed = |counts: &Counts| counts.coverage.is_closed && counts.damaged.is_empty();
     let held = held(&headers, &request.scope);
-    answer(&api, held, is_closed, move |reader| qmp_history::counts(reader, &request, clock::now())).await
+    answer(&api, held, is_closed, move |reader| {
+        history_query::begin(&mut request.scope);
+        qmp_history::counts(reader, &request, clock::now())
+    })
+    .await
 }
 
 pub(super) async fn findings(

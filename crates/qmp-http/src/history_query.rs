@@ -95,6 +95,11 @@ impl<'p> Filters<'p> {
     }
 }
 
+/// Begins the time of a request when it is read: it may have waited for memory and for a thread.
+pub(super) fn begin(scope: &mut Scope) {
+    scope.deadline = Some(Instant::now() + READ_TIME_MAX);
+}
+
 /// The parameters of `GET /v1/timeline`.
 pub(super) fn timeline(parameters: &Parameters, head: Offset) -> Result<TimelineRequest, ApiError> {
     const KNOWN: [&str; 14] = [

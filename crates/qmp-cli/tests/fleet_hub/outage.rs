@@ -91,11 +91,14 @@ fn host_that_was_cut_off_for_an_hour_catches_up() {
     let hosts: Vec<&Host> = others.iter().chain([&cut_off]).collect();
     let records = hub.wait_for_records_of(&hosts);
     assert_eq!(records.len(), VMS + 4);
-    wait_for("no lag", || (lag.read(&hub)?["lag_records"] == 0).then_some(()));
-    let metrics = hub.get_text("/metrics");
-    for name in ["qmp_fleet_lag_records", "qmp_fleet_lag_seconds", "qmp_fleet_holes", "qmp_fleet_lost_total"]
-    {
-        let line = format!("{name}{{source=\"{}/qmp\"}} 0", server.url());
-        assert!(metrics.lines().any(|one| one == line), "{line} in {metrics}");
-    }
+    let names = ["qmp_fleet_lag_records", "qmp_fleet_lag_seconds", "qmp_fleet_holes", "qmp_fleet_lost_total"];
+    // The last storms of the other hosts may still arrive.
+    wait_for("metrics without lag and loss", || {
+        let metrics = hub.get_text("/metrics");
+        let is_zero = |name: &str| {
+            let line = format!("{name}{{source=\"{}/qmp\"}} 0", server.url());
+            metrics.lines().any(|one| one == line)
+        };
+        names.into_iter().all(is_zero).then_some(())
+    });
 }

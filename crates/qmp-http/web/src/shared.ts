@@ -11,6 +11,9 @@ import { RETRY_MS, RecordStream, type StreamListener, type StreamState } from ".
 
 const NAME = "qmp-events records";
 
+/** Records that a tab reads when it is shown again: as many as it keeps. */
+const CATCH_UP_MAX = 1_000;
+
 type Part =
   | { kind: "records"; records: HubRecord[] }
   | { kind: "state"; state: StreamState }
@@ -70,7 +73,9 @@ export class SharedStream {
       const status = error instanceof HubError ? error.status : 0;
       // The token prompt starts the page again.
       if (status === 401) return;
-      if (status === 400) return this.listener.reset();
+      if (status === 400 && (await this.isOfAnotherJournal(signal))) return this.listener.reset();
+      // The hub refuses the filter: trying again changes nothing.
+      if (status === 400) return this.listener.state("closed");
       membership.abort();
       window.setTimeout(() => {
         if (this.membership === membership) void this.join();
@@ -88,10 +93,20 @@ export class SharedStream {
     else await navigator.locks.request(NAME, { signal }, () => this.lead(channel, signal)).catch(() => {});
   }
 
-  /** Reads the records after the position. */
+  /** Reads the last records after the position: a tab that was hidden for long does not show all of them. */
   private async catchUp(signal: AbortSignal): Promise<void> {
     const vms = this.vms.map((pattern): [string, string] => ["vm", pattern]);
-    this.records(await this.client.records(null, [["after", this.position], ...vms], signal));
+    const range: [string, number][] = [
+      ["after", this.position],
+      ["last", CATCH_UP_MAX],
+    ];
+    this.records(await this.client.records(null, [...range, ...vms], signal));
+  }
+
+  /** Whether the position is beyond the end of the journal, which was replaced. */
+  private async isOfAnotherJournal(signal: AbortSignal): Promise<boolean> {
+    const hub = await this.client.hub(signal).catch(() => null);
+    return hub !== null && hub.head < this.position;
   }
 
   /** Reads for all tabs until this one leaves. */

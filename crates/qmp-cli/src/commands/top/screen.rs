@@ -76,7 +76,7 @@ impl Screen {
 
     /// Gives the terminal back and stops the process; [`resume`](Self::resume) follows when the shell continues it.
     pub(super) fn suspend(&mut self) -> Result<(), Failure> {
-        ratatui::restore();
+        let _ = ratatui::try_restore();
         self.is_suspended = true;
         kill_process(getpid(), Signal::STOP)
             .map_err(|error| Failure::failed(format_args!("cannot stop: {error}")))
@@ -86,7 +86,7 @@ impl Screen {
     /// Its size may have changed, too.
     pub(super) fn resume(&mut self) -> Result<Message, Failure> {
         if !self.is_suspended {
-            ratatui::restore();
+            let _ = ratatui::try_restore();
         }
         self.is_suspended = false;
         let failed = |error| Failure::failed(format_args!("cannot use the terminal again: {error}"));
@@ -115,7 +115,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        let _ = ratatui::try_restore();
     }
 }
 
