@@ -115,15 +115,44 @@ fn report_usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return Exit::Done.into();
     }
-    let text = error.render().to_string();
+    let text = without_logins(&error.render().to_string());
     let text = text.strip_prefix("error: ").map_or_else(|| text.clone(), |rest| format!("qmp: {rest}"));
     let _ = write!(std::io::stderr(), "{text}");
     Exit::Usage.into()
 }
 
+/// The text with `…` in place of the logins of addresses: an error repeats the value that it refuses.
+fn without_logins(text: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(begin) = rest.find("://") {
+        let (before, after) = rest.split_at(begin + "://".len());
+        shown.push_str(before);
+        let end = after.find(|c: char| c.is_whitespace() || "/'\"".contains(c)).unwrap_or(after.len());
+        rest = after[..end].rfind('@').map_or(after, |at| {
+            shown.push('…');
+            &after[at..]
+        });
+    }
+    shown + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logins_of_addresses_are_not_repeated() {
+        let cases = [
+            ("'nats://me:s%40crt@h:1/a b': no", "'nats://…@h:1/a b': no"),
+            ("nats://token@h and tls://a:b@c", "nats://…@h and tls://…@c"),
+            ("http://h/@x", "http://h/@x"),
+            ("me@h", "me@h"),
+            ("x://", "x://"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(without_logins(text), expected);
+        }
+    }
 
     #[test]
     fn definitions_of_the_arguments_are_valid() {
