@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, External, Source};
 use qmp_fleet::{
-    Confirmation, PublishConfig, PublishDriver, PublishFailure, PublisherState, StreamReader, StreamRequest,
-    StreamStart,
+    Confirmation, Message, PublishConfig, PublishDriver, PublishFailure, PublisherState, StreamReader,
+    StreamRequest, StreamStart,
 };
 use qmp_testing::{NatsServer, PATIENCE};
 use qmp_wire::Offset;
@@ -44,7 +44,11 @@ async fn permissions_of_the_manual_are_enough_and_not_more() {
         assert_eq!((host.health().problems.len(), host.state().confirmed), (0, Some(1)));
         let as_other = PublishConfig { host: "node2".into(), ..publisher("node1:publish-1") };
         let mut as_other = PublishDriver::new(as_other, PublisherState::default());
-        let outcome = as_other.publish(&[Offset(1)], &|_, link| message(Offset(1), link)).await;
+        let of_other = |_: usize, link| {
+            let message = message(Offset(1), link);
+            Message { subject: message.subject.replace(HOST, "node2"), ..message }
+        };
+        let outcome = as_other.publish(&[Offset(1)], &of_other).await;
         assert!(matches!(outcome.failure, Some(PublishFailure::Fleet(_))), "{outcome:?}");
     })
     .await;
