@@ -245,6 +245,10 @@ impl Domains {
 
     fn detach(&mut self, uuid: Uuid, reason: EndReason) {
         let Some(known) = self.by_uuid.get_mut(&uuid) else { return };
+        let lost_ago = match reason {
+            EndReason::MonitorLost { ago } => Some(ago),
+            EndReason::Stopped(_) | EndReason::Replaced { .. } => None,
+        };
         let (reason, detail) = match reason {
             EndReason::Stopped(lifecycle) => {
                 (DetachReason::PeerClosed, format!("{LIBVIRT_DETAIL}{}", lifecycle.detail_word()))
@@ -252,11 +256,12 @@ impl Domains {
             EndReason::Replaced { id } => {
                 (DetachReason::PeerClosed, format!("libvirt runs the domain again, with the number {id}"))
             }
-            EndReason::MonitorLost => (DetachReason::ProtocolError, UNREADABLE.to_owned()),
+            EndReason::MonitorLost { .. } => (DetachReason::ProtocolError, UNREADABLE.to_owned()),
         };
         known.is_running &= reason == DetachReason::ProtocolError;
         if let Some(recorder) = &known.recorder {
-            recorder.detached(&reason, &detail, None);
+            let certain_until = lost_ago.map(|ago| certain_until(recorder.now(), ago));
+            recorder.detached(&reason, &detail, certain_until);
         }
         if reason == DetachReason::PeerClosed {
             std::mem::take(&mut known.process).end(known.recorder.as_ref());

@@ -23,6 +23,10 @@ const OCCUPIED_REPLIES: u32 = 8;
 /// its end.
 const STARTED_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a lost monitor waits for libvirt to say that the run has ended: it reports an error of the monitor first if it noticed
+/// the end of QEMU while it wrote.
+const MONITOR_LOST_AFTER: Duration = Duration::from_secs(3);
+
 /// Number of runs that ended whose late events are recognized.
 const ENDED_RUNS_MAX: usize = 64;
 
@@ -67,6 +71,10 @@ enum Phase {
     /// The state was asked for.
     Asking,
     Open,
+    /// libvirtd lost the monitor of an open run, at that time: the run may have ended.
+    Losing {
+        since: Instant,
+    },
     /// libvirtd lost the monitor.
     Unreadable,
 }
@@ -100,7 +108,7 @@ impl Domains {
         let Event { domain, kind } = event;
         match kind {
             EventKind::Monitor(event) => self.handle_monitor_event(domain, event, now),
-            EventKind::ControlError => self.lose_monitor(&domain),
+            EventKind::ControlError => self.lose_monitor(&domain, now),
             EventKind::Lifecycle(lifecycle) => match lifecycle.event {
                 LifecycleEvent::Started if lifecycle.detail != Lifecycle::WAKEUP => {
                     self.start(domain, lifecycle);
@@ -188,6 +196,10 @@ impl Domains {
                     run.phase = Phase::Asking;
                     self.questions.push_back(Question::State(run.domain.clone()));
                 }
+                // The timer may be that of an earlier phase.
+                Phase::Losing { since } if now >= since + MONITOR_LOST_AFTER => {
+                    self.report_lost(uuid, now - since);
+                }
                 _ => {}
             }
         }
@@ -246,6 +258,10 @@ impl Domains {
         if run.phase == Phase::Open {
             return self.items.push_back(FollowItem::Event { uuid, event });
         }
+        if let Phase::Losing { since } = run.phase {
+            self.report_lost(uuid, now - since);
+        }
+        let Some(run) = self.runs.get_mut(&uuid) else { return };
         self.held_bytes -= run.held.bytes();
         run.held.push(event, HELD_MAX_BYTES_OF_ALL - self.held_bytes);
         self.held_bytes += run.held.bytes();
@@ -295,19 +311,33 @@ impl Domains {
             }
             // The events that wait stand behind the state.
             Phase::Asking => run.stopped = Some(lifecycle),
-            Phase::Connecting | Phase::Open | Phase::Unreadable => {
+            Phase::Connecting | Phase::Open | Phase::Losing { .. } | Phase::Unreadable => {
                 let domain = run.domain.clone();
                 self.end(domain, EndReason::Stopped(lifecycle));
             }
         }
     }
 
-    fn lose_monitor(&mut self, domain: &Domain) {
+    fn lose_monitor(&mut self, domain: &Domain, now: Instant) {
         let Some(run) = self.runs.get_mut(&domain.uuid) else { return };
-        if run.phase == Phase::Open {
-            let (uuid, reason) = (domain.uuid, EndReason::MonitorLost);
-            self.items.push_back(FollowItem::Detached { uuid, reason });
+        match run.phase {
+            Phase::Open => {
+                run.phase = Phase::Losing { since: now };
+                self.timers.insert((now + MONITOR_LOST_AFTER, domain.uuid));
+            }
+            Phase::Losing { .. } => {}
+            _ => self.set_unreadable(domain.uuid),
         }
+    }
+
+    /// Closes the epoch of a run whose monitor libvirtd lost so long ago.
+    fn report_lost(&mut self, uuid: Uuid, ago: Duration) {
+        self.items.push_back(FollowItem::Detached { uuid, reason: EndReason::MonitorLost { ago } });
+        self.set_unreadable(uuid);
+    }
+
+    fn set_unreadable(&mut self, uuid: Uuid) {
+        let Some(run) = self.runs.get_mut(&uuid) else { return };
         run.phase = Phase::Unreadable;
         run.began = Began::Found;
         self.items.push_back(FollowItem::Unreadable(run.domain.clone()));

@@ -1,5 +1,7 @@
 //! What a follower hands out.
 
+use std::time::Duration;
+
 use crate::connection::CallId;
 use crate::domain::Domain;
 use crate::event::MonitorEvent;
@@ -101,5 +103,8 @@ pub enum EndReason {
         id: i32,
     },
     /// libvirtd lost the monitor of a QEMU that may run on.
-    MonitorLost,
+    MonitorLost {
+        /// How long ago.
+        ago: Duration,
+    },
 }

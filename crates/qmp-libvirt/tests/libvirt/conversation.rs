@@ -94,7 +94,7 @@ pub(crate) fn words(item: &FollowItem) -> String {
         FollowItem::Detached { reason, .. } => match reason {
             EndReason::Stopped(lifecycle) => format!("detached {}", lifecycle.detail_word()),
             EndReason::Replaced { id } => format!("detached replaced by #{id}"),
-            EndReason::MonitorLost => "detached monitor lost".to_owned(),
+            EndReason::MonitorLost { ago } => format!("detached monitor lost {} s ago", ago.as_secs()),
         },
         FollowItem::Gone { .. } => "gone".to_owned(),
         FollowItem::Reply { result: Ok(reply), .. } => format!("reply {reply}"),

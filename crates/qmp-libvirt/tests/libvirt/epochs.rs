@@ -261,12 +261,28 @@ fn lost_monitor_closes_the_epoch_and_the_next_run_opens_one() {
     let mut conversation = Conversation::with_vm1();
     conversation.open();
     conversation.daemon.emit_control_error("vm1");
-    assert_eq!(conversation.run().expect("goes on"), ["detached monitor lost", "unreadable vm1#1"]);
+    assert_eq!(conversation.run().expect("goes on"), [""; 0], "the run may have ended");
+    let lost = conversation.pass(Duration::from_secs(4)).expect("goes on");
+    assert_eq!(lost, ["detached monitor lost 3 s ago", "unreadable vm1#1"]);
     set_running(&mut conversation, 2, 1);
     conversation.daemon.emit_lifecycle("vm1", STARTED, 0);
     let expected =
         ["detached replaced by #2", "running vm1#2", "attached vm1#2 started booted: running booted"];
     assert_eq!(conversation.run().expect("goes on"), expected);
+}
+
+#[test]
+fn end_of_a_run_explains_a_lost_monitor() {
+    let mut conversation = Conversation::with_vm1();
+    conversation.open();
+    conversation.daemon.emit_control_error("vm1");
+    conversation.daemon.emit_control_error("vm1");
+    assert_eq!(conversation.pass(Duration::from_secs(1)).expect("goes on"), [""; 0]);
+    conversation.daemon.emit_lifecycle("vm1", STOPPED, 1);
+    let ended = conversation.run().expect("goes on");
+    assert_eq!(ended.first().map(String::as_str), Some("detached destroyed"), "{ended:?}");
+    let later = conversation.pass(Duration::from_secs(10)).expect("goes on");
+    assert_eq!(later, [""; 0]);
 }
 
 #[test]

@@ -89,7 +89,7 @@ proptest! {
         pieces.push(rest);
         let whole = items([stream.as_slice()]);
         prop_assert_eq!(&whole.1, &None);
-        prop_assert_eq!(whole.0.len(), 11);
+        prop_assert_eq!(whole.0.len(), 9);
         prop_assert_eq!(items(pieces), whole);
     }
 
