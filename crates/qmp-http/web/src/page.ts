@@ -51,7 +51,8 @@ const WRITE_MS = 250;
 export function useLocation(usualSpan: Micros | null): { state: PageState; go: Page["go"] } {
   const [state, setState] = useState(() => readLocation(new URL(location.href), now(), usualSpan));
   const newest = useRef(state);
-  const gesture = useRef({ at: 0, timer: 0 });
+  // Of the first gesture nothing is before it, however soon after the page was opened.
+  const gesture = useRef({ at: Number.NEGATIVE_INFINITY, timer: 0 });
   useEffect(() => {
     const back = (): void => {
       window.clearTimeout(gesture.current.timer);
