@@ -38,7 +38,7 @@ pub(super) async fn timeline(
     let held = held(&headers, &request.scope);
     let severities = history_query::severities(&parameters)?;
     answer(&api, held, is_closed, move |reader| {
-        history_query::begin(&mut request.scope);
+        begin(&mut request.scope);
         let mut timeline = qmp_history::timeline(reader, &request, clock::now())?;
         if !severities.is_empty() {
             timeline.keep_severities(&severities);
@@ -57,7 +57,7 @@ pub(super) async fn counts(
     let is_closed = |counts: &Counts| counts.coverage.is_closed && counts.damaged.is_empty();
     let held = held(&headers, &request.scope);
     answer(&api, held, is_closed, move |reader| {
-        history_query::begin(&mut request.scope);
+        begin(&mut request.scope);
         qmp_history::counts(reader, &request, clock::now())
     })
     .await
@@ -77,6 +77,11 @@ pub(super) async fn gaps(
 ) -> Result<Response, ApiError> {
     let request = history_query::gaps(&parameters, api.head())?;
     answer(&api, None, |_| false, move |reader| qmp_history::gaps(reader, &request)).await
+}
+
+/// Begins the time of a request when it is read: it may have waited for memory and for a thread.
+fn begin(scope: &mut Scope) {
+    scope.deadline = Some(Instant::now() + history_query::READ_TIME_MAX);
 }
 
 /// A response that the client has.

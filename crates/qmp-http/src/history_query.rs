@@ -14,7 +14,7 @@ use super::query::{glob, moment, number, parsed, refuse_repeated, unknown, withi
 
 /// How long a request may read records for a condition on their data, or in segments without a summary. The response then
 /// says up to which record it has counted.
-const READ_TIME_MAX: Duration = Duration::from_millis(500);
+pub(super) const READ_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// Buckets of a timeline unless requested otherwise: the width of a screen.
 const BUCKETS: u32 = 1_200;
@@ -93,11 +93,6 @@ impl<'p> Filters<'p> {
         let query = Query { vm, host, event, ..self.query };
         Ok(Scope { query, after, deadline: Some(Instant::now() + READ_TIME_MAX) })
     }
-}
-
-/// Begins the time of a request when it is read: it may have waited for memory and for a thread.
-pub(super) fn begin(scope: &mut Scope) {
-    scope.deadline = Some(Instant::now() + READ_TIME_MAX);
 }
 
 /// The parameters of `GET /v1/timeline`.

@@ -10,6 +10,7 @@
 mod held;
 mod item;
 mod question;
+mod run;
 mod domains;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

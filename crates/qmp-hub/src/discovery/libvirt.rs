@@ -245,10 +245,7 @@ impl Domains {
 
     fn detach(&mut self, uuid: Uuid, reason: EndReason) {
         let Some(known) = self.by_uuid.get_mut(&uuid) else { return };
-        let lost_ago = match reason {
-            EndReason::MonitorLost { ago } => Some(ago),
-            EndReason::Stopped(_) | EndReason::Replaced { .. } => None,
-        };
+        let lost_ago = reason.lost_ago();
         let (reason, detail) = match reason {
             EndReason::Stopped(lifecycle) => {
                 (DetachReason::PeerClosed, format!("{LIBVIRT_DETAIL}{}", lifecycle.detail_word()))
@@ -260,8 +257,7 @@ impl Domains {
         };
         known.is_running &= reason == DetachReason::ProtocolError;
         if let Some(recorder) = &known.recorder {
-            let certain_until = lost_ago.map(|ago| certain_until(recorder.now(), ago));
-            recorder.detached(&reason, &detail, certain_until);
+            recorder.detached(&reason, &detail, lost_ago.map(|ago| certain_until(recorder.now(), ago)));
         }
         if reason == DetachReason::PeerClosed {
             std::mem::take(&mut known.process).end(known.recorder.as_ref());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::held::{HELD_MAX_BYTES_OF_ALL, Held};
 use super::item::{Attachment, Began, EndReason, FollowItem};
 use super::question::Question;
+use super::run::{Phase, Run};
 use crate::domain::{DOMAINS_MAX, Domain};
 use crate::event::{Event, EventKind, MonitorEvent};
 use crate::lifecycle::{Lifecycle, LifecycleEvent};
@@ -46,37 +47,6 @@ pub(crate) struct Domains {
     is_listed: bool,
     questions: VecDeque<Question>,
     items: VecDeque<FollowItem>,
-}
-
-/// A run of a domain.
-#[derive(Debug)]
-struct Run {
-    domain: Domain,
-    began: Began,
-    started: Option<Lifecycle>,
-    /// The run ended before its state was known.
-    stopped: Option<Lifecycle>,
-    phase: Phase,
-    /// Replies that the monitor is not connected.
-    occupied: u32,
-    held: Held,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// It was asked whether libvirtd can speak to QEMU; or it cannot yet, and is asked again.
-    Connecting,
-    /// libvirt has yet to say how the run started.
-    Starting,
-    /// The state was asked for.
-    Asking,
-    Open,
-    /// libvirtd lost the monitor of an open run, at that time: the run may have ended.
-    Losing {
-        since: Instant,
-    },
-    /// libvirtd lost the monitor.
-    Unreadable,
 }
 
 impl Domains {

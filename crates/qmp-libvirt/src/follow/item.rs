@@ -108,3 +108,14 @@ pub enum EndReason {
         ago: Duration,
     },
 }
+
+impl EndReason {
+    /// How long ago libvirtd lost the monitor; `None` if it did not.
+    #[must_use]
+    pub const fn lost_ago(&self) -> Option<Duration> {
+        match self {
+            Self::MonitorLost { ago } => Some(*ago),
+            Self::Stopped(_) | Self::Replaced { .. } => None,
+        }
+    }
+}
