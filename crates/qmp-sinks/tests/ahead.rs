@@ -1,14 +1,14 @@
 //! A sink that keeps records in flight: the rule reads ahead of it.
 
-use std::path::Path;
+mod support;
+
 use std::sync::{Arc, Mutex};
 
 use qmp_journal::{Batch, Draft, Journal, JournalOptions};
-use qmp_sinks::{
-    Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, RuleConfig, Rules, Selection, Sink,
-};
+use qmp_sinks::{Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink};
 use qmp_testing::poll_until;
 use qmp_wire::{Body, Offset, UnixMicros};
+use support::start;
 
 /// Records that a rule reads at once.
 const BATCH: usize = 1_024;
@@ -75,21 +75,6 @@ impl State {
     }
 }
 
-async fn start(sink: &InFlight, journal: &Journal, path: &Path) -> Rules {
-    let rule = RuleConfig {
-        name: "r".into(),
-        selection: Selection::default(),
-        states: None,
-        at_most: None,
-        from_start: true,
-        kind: "test",
-        takes_every_record: true,
-        action: Arc::new(sink.clone()),
-        text: "".into(),
-    };
-    Rules::start(vec![rule], None, journal, path).await.expect("starts")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sink_with_records_in_flight_gets_more_in_order_and_in_bounded_number() {
     let home = tempfile::tempdir().expect("a directory");
@@ -107,7 +92,7 @@ async fn sink_with_records_in_flight_gets_more_in_order_and_in_bounded_number() 
     journal.appender().append(&mut batch).expect("there is room");
     journal.watch_head().wait_for(|head| head.0 == RECORDS).await.expect("commits");
     let sink = InFlight::default();
-    let rules = start(&sink, &journal, &path).await;
+    let rules = start(Arc::new(sink.clone()), &journal, &path).await;
     let status = poll_until("all records", async || {
         rules.statuses().into_iter().find(|status| status.offset == RECORDS && status.lag_records == 0)
     });

@@ -1,16 +1,18 @@
 //! A sink that takes its rule back, keeps a state over restarts, and has a problem.
 
-use std::path::Path;
+mod support;
+
 use std::sync::{Arc, Mutex};
 
 use qmp_journal::{Batch, Draft, Journal, JournalOptions};
 use qmp_sinks::{
-    Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, RuleConfig, Rules, Selection,
-    Sink, SinkEvent, SinkEventFuture, SinkStatus,
+    Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Rules, Sink, SinkEvent,
+    SinkEventFuture, SinkStatus,
 };
 use qmp_testing::poll_until;
 use qmp_wire::{Body, Offset, UnixMicros};
 use serde_json::{Value, json};
+use support::start;
 use tokio::sync::Notify;
 
 /// What a test arranges for its sink, and what the sink did.
@@ -98,21 +100,6 @@ impl Scripted {
     }
 }
 
-async fn start(sink: &Scripted, journal: &Journal, path: &Path) -> Rules {
-    let rule = RuleConfig {
-        name: "r".into(),
-        selection: Selection::default(),
-        states: None,
-        at_most: None,
-        from_start: true,
-        kind: "test",
-        takes_every_record: true,
-        action: Arc::new(sink.clone()),
-        text: "".into(),
-    };
-    Rules::start(vec![rule], None, journal, path).await.expect("starts")
-}
-
 /// Appends records of one epoch, which `begins` with the first of them.
 fn append(journal: &Journal, count: usize, begins: bool) {
     let mut batch = Batch::new();
@@ -139,7 +126,7 @@ async fn rule_goes_back_from_a_delivery_and_while_it_is_idle() {
     append(&journal, 4, true);
     let sink = Scripted(Arc::default());
     *sink.0.in_delivery.lock().expect("no panic") = Some((3, 1));
-    let rules = start(&sink, &journal, &path).await;
+    let rules = start(Arc::new(sink.clone()), &journal, &path).await;
     let first = poll_until("records", async || {
         let done = sink.done();
         done.ends_with('4').then_some(done)
@@ -165,7 +152,7 @@ async fn state_of_sink_outlives_the_hub_with_its_position() {
     for (records, expected) in [(2, "1 2"), (0, "1 2 restored 2 3")] {
         let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
         append(&journal, records, true);
-        let rules = start(&sink, &journal, &path).await;
+        let rules = start(Arc::new(sink.clone()), &journal, &path).await;
         sink.wait_for(expected).await;
         rules.stop().await;
         journal.close().expect("closes");
@@ -179,7 +166,7 @@ async fn problem_of_an_idle_sink_is_in_the_status() {
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
     append(&journal, 1, true);
     let sink = Scripted(Arc::default());
-    let rules = start(&sink, &journal, &path).await;
+    let rules = start(Arc::new(sink.clone()), &journal, &path).await;
     sink.wait_for("1").await;
     for problem in [Some("one replica"), None] {
         *sink.0.problem.lock().expect("no panic") = problem.map(str::to_owned);

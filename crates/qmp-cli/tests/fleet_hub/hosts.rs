@@ -54,8 +54,7 @@ impl Host {
     /// Kills the hub, if it runs, and starts it.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        let config = self.home.path().join("hub.toml").display().to_string();
-        self.hub = Some(Process::start(self.home.path(), &["serve", "--config", &config]));
+        self.hub = Some(serve(self.home.path()));
     }
 
     /// Kills the hub, as a crash would.
@@ -106,6 +105,12 @@ impl Drop for Host {
     }
 }
 
+/// Starts the hub that is configured in `home`.
+fn serve(home: &Path) -> Process {
+    let config = home.join("hub.toml").display().to_string();
+    Process::start(home, &["serve", "--config", &config])
+}
+
 /// A fleet hub.
 pub(crate) struct FleetHub {
     pub(crate) home: TempDir,
@@ -124,8 +129,7 @@ impl FleetHub {
 
     pub(crate) fn restart(&mut self) {
         self.kill();
-        let config = self.home.path().join("hub.toml").display().to_string();
-        self.hub = Some(Process::start(self.home.path(), &["serve", "--config", &config]));
+        self.hub = Some(serve(self.home.path()));
     }
 
     pub(crate) fn kill(&mut self) {

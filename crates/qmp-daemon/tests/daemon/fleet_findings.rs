@@ -239,7 +239,7 @@ async fn silent_host_is_reported_with_what_ran_there() {
         node2.records(&[(0.0, "attached running"), (1.0, "detached")]).await;
         let hub = fleet_hub_with(home.path(), &server, "", SILENT_AFTER).await;
         has_read(&hub, 3).await;
-        // A server that is down lets nobody be heard, and nobody is silent for longer than that.
+        // While the server is down no host is heard, and no host counts as silent.
         server.kill();
         tokio::time::sleep(2 * SILENT_AFTER).await;
         let records =

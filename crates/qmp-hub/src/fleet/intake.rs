@@ -31,7 +31,7 @@ pub(super) struct Intake {
     patterns: Option<Globs>,
     /// The name of the stream in the journal.
     stream: Box<str>,
-    records: Vec<Taken>,
+    records: Vec<ReceivedRecord>,
     /// Of so many of them it is known whether records before them are missing.
     checked: usize,
     bytes: usize,
@@ -54,8 +54,9 @@ pub(super) struct Intake {
 }
 
 /// A record that the journal lacks.
-struct Taken {
+struct ReceivedRecord {
     record: Record<'static>,
+    /// Whether its rule publishes every record of the journal.
     is_of_all: bool,
 }
 
@@ -174,7 +175,7 @@ impl Intake {
         let mut batch = ForeignBatch::new();
         let mut faults = Vec::new();
         self.check_numbers(appender);
-        for Taken { record, .. } in &self.records {
+        for ReceivedRecord { record, .. } in &self.records {
             let has_it =
                 appender.last_foreign(&record.vm).is_some_and(|last| last >= (record.epoch, record.seq));
             let pushed = if has_it { Err(taken(record)) } else { push(&mut batch, record) };
@@ -194,7 +195,7 @@ impl Intake {
     /// up. The chain of the journal has no hole there.
     fn check_numbers(&mut self, appender: &Appender) {
         let mut last: HashMap<&str, (Epoch, Seq)> = HashMap::new();
-        for (index, Taken { record, is_of_all }) in self.records.iter().enumerate() {
+        for (index, ReceivedRecord { record, is_of_all }) in self.records.iter().enumerate() {
             let vm = &*record.vm;
             let before = last.insert(vm, (record.epoch, record.seq)).or_else(|| appender.last_foreign(vm));
             if index < self.checked || !is_of_all {
@@ -289,7 +290,7 @@ impl Intake {
         }
         self.changed.insert(journal.clone());
         self.feeds.insert(journal, FeedEnd { host: name, offset: link.offset });
-        self.records.push(Taken { record, is_of_all });
+        self.records.push(ReceivedRecord { record, is_of_all });
     }
 
     /// The last fault of a message, for as long as it is of interest.
