@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The address of a monitor, and which side connects.
@@ -181,7 +181,7 @@ fn parse_tcp(rest: &str, listen: bool) -> Result<Address, AddressError> {
     let (host, port) = rest.rsplit_once(':').ok_or_else(|| AddressError::BadPort { port: rest.into() })?;
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     // Without brackets it is unclear where an IPv6 address ends.
-    if bracketed.is_none() && host.contains([':', '[', ']']) {
+    if bracketed.is_none() && host.contains(':') || bracketed.unwrap_or(host).contains(['[', ']']) {
         return Err(AddressError::BadPort { port: rest.into() });
     }
     let host = bracketed.unwrap_or(host);
@@ -207,17 +207,19 @@ fn parse_fd(number: &str, listen: bool) -> Result<Address, AddressError> {
 impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unix { path, .. } => write!(out, "unix:{}", doubled_commas(path))?,
-            Self::Tcp { host, port, .. } if host.contains(':') => write!(out, "tcp:[{host}]:{port}")?,
-            Self::Tcp { host, port, .. } => write!(out, "tcp:{host}:{port}")?,
+            Self::Unix { path, .. } => write!(out, "unix:{}", doubled_commas(path.display()))?,
+            Self::Tcp { host, port, .. } if host.contains(':') => {
+                write!(out, "tcp:[{}]:{port}", doubled_commas(host))?;
+            }
+            Self::Tcp { host, port, .. } => write!(out, "tcp:{}:{port}", doubled_commas(host))?,
             Self::Fd { number, .. } => write!(out, "fd:{number}")?,
         }
         if self.listens() { out.write_str(",server=on") } else { Ok(()) }
     }
 }
 
-fn doubled_commas(path: &Path) -> String {
-    path.display().to_string().replace(',', ",,")
+fn doubled_commas(text: impl fmt::Display) -> String {
+    text.to_string().replace(',', ",,")
 }
 
 #[cfg(test)]
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn address_is_parsed_and_printed() {
-        let cases: [(&str, &str, Address); 15] = [
+        let cases: [(&str, &str, Address); 16] = [
             ("unix:/run/vm.sock", "unix:/run/vm.sock", unix("/run/vm.sock", false)),
             ("/run/vm.sock", "unix:/run/vm.sock", unix("/run/vm.sock", false)),
             ("./vm.sock", "unix:./vm.sock", unix("./vm.sock", false)),
@@ -242,6 +244,7 @@ mod tests {
             ("unix:/a,,b,server", "unix:/a,,b,server=on", unix("/a,b", true)),
             ("tcp:localhost:4444", "tcp:localhost:4444", tcp("localhost", 4444, false)),
             ("tcp:[::1]:4444,server=on", "tcp:[::1]:4444,server=on", tcp("::1", 4444, true)),
+            ("tcp:h,,1:4444", "tcp:h,,1:4444", tcp("h,1", 4444, false)),
             ("fd:3", "fd:3", Address::Fd { number: 3, listen: false }),
             ("fd:10,server=on", "fd:10,server=on", Address::Fd { number: 10, listen: true }),
         ];
@@ -253,7 +256,7 @@ mod tests {
 
     #[test]
     fn error_says_what_to_write_instead() {
-        let cases: [(&str, &str); 18] = [
+        let cases: [(&str, &str); 19] = [
             ("", "the address is empty: write unix:PATH, tcp:HOST:PORT or fd:N"),
             (",server=on", "the address is empty: write unix:PATH, tcp:HOST:PORT or fd:N"),
             ("unix:", "unix: needs a path: write unix:/run/vm.sock"),
@@ -286,6 +289,10 @@ mod tests {
                 "tcp:::1:44",
                 "`::1:44` is no port (1 to 65535): write tcp:HOST:PORT, and an IPv6 address as tcp:[::1]:PORT",
             ),
+            (
+                "tcp:[[h]]:44",
+                "`[[h]]:44` is no port (1 to 65535): write tcp:HOST:PORT, and an IPv6 address as tcp:[::1]:PORT",
+            ),
             ("fd:", "`` is no file descriptor: write fd:3"),
             ("fd:-1", "`-1` is no file descriptor: write fd:3"),
             ("fd:99999999999", "`99999999999` is no file descriptor: write fd:3"),
@@ -302,7 +309,9 @@ mod tests {
     proptest! {
         /// Parsing a printed address gives the same address.
         #[test]
-        fn printed_address_parses_to_the_same(text in "(unix:|tcp:|fd:|)[/.:,\\[\\]0-9a-z=]{0,12}(,server=on)?") {
+        fn printed_address_parses_to_the_same(
+            text in "(unix:|tcp:|fd:|)[/.:,\\[\\]0-9a-z=]{0,12}(:[0-9]{1,5})?(,server=on)?"
+        ) {
             if let Ok(address) = text.parse::<Address>() {
                 prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
             }

@@ -64,8 +64,8 @@ impl FromStr for SocketOptions {
                 ("wait", value) => wait = Some(switch(option, value)?),
                 // Forms of QEMU before 6.0.
                 ("nowait", None) => wait = Some(false),
-                ("reconnect", Some(value)) => reconnect = duration(option, value, Duration::from_secs)?,
-                ("reconnect-ms", Some(value)) => reconnect = duration(option, value, Duration::from_millis)?,
+                ("reconnect", Some(value)) => reconnect = duration(option, value, 1000)?,
+                ("reconnect-ms", Some(value)) => reconnect = duration(option, value, 1)?,
                 _ => return Err(SocketOptionsError::UnknownOption { option: option.as_str().into() }),
             }
         }
@@ -94,17 +94,16 @@ fn switch(option: &str, value: Option<&str>) -> Result<bool, SocketOptionsError>
     }
 }
 
-/// Parses a number of units; 0 is for never.
-fn duration(
-    option: &str,
-    value: &str,
-    unit: fn(u64) -> Duration,
-) -> Result<Option<Duration>, SocketOptionsError> {
+/// Parses a number of units of `unit_ms` milliseconds; 0 is for never.
+fn duration(option: &str, value: &str, unit_ms: u32) -> Result<Option<Duration>, SocketOptionsError> {
     let number: Option<u32> =
         value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
-    let number =
-        number.ok_or(SocketOptionsError::BadValue { option: option.into(), expected: "a whole number" })?;
-    Ok((number > 0).then(|| unit(number.into())))
+    // `reconnect-ms`, by which all durations are printed, has to hold the product.
+    let milliseconds = number.and_then(|number| number.checked_mul(unit_ms)).ok_or_else(|| {
+        let expected = "a whole number, of a duration below 50 days";
+        SocketOptionsError::BadValue { option: option.into(), expected }
+    })?;
+    Ok((milliseconds > 0).then(|| Duration::from_millis(milliseconds.into())))
 }
 
 impl From<Address> for SocketOptions {
@@ -145,6 +144,7 @@ mod tests {
             ("unix:/a", "unix:/a", false, None),
             ("unix:/a,server=off,reconnect=2", "unix:/a,reconnect-ms=2000", false, Some(2000)),
             ("tcp:h:4444,reconnect-ms=500", "tcp:h:4444,reconnect-ms=500", false, Some(500)),
+            ("tcp:h,,1:44,reconnect-ms=5", "tcp:h,,1:44,reconnect-ms=5", false, Some(5)),
             ("tcp:h:4444,reconnect=0", "tcp:h:4444", false, None),
             ("fd=3,server=on", "fd:3,server=on", true, None),
             ("fd:3", "fd:3", false, None),
@@ -166,8 +166,15 @@ mod tests {
             ("unix:/a,wait=off", "`wait` has a meaning only with server=on"),
             ("unix:/a,server=on,reconnect=1", "`reconnect` has no meaning with server=on"),
             ("unix:/a,server=yes", "`server=yes` expects on or off"),
-            ("unix:/a,reconnect=-1", "`reconnect=-1` expects a whole number"),
-            ("unix:/a,reconnect-ms=99999999999", "`reconnect-ms=99999999999` expects a whole number"),
+            ("unix:/a,reconnect=-1", "`reconnect=-1` expects a whole number, of a duration below 50 days"),
+            (
+                "unix:/a,reconnect-ms=99999999999",
+                "`reconnect-ms=99999999999` expects a whole number, of a duration below 50 days",
+            ),
+            (
+                "unix:/a,reconnect=4294968",
+                "`reconnect=4294968` expects a whole number, of a duration below 50 days",
+            ),
             ("fd=x", "`x` is no file descriptor: write fd:3"),
             (
                 "unix:/a,mux=on",
@@ -183,7 +190,7 @@ mod tests {
         /// Parsing printed options gives the same options.
         #[test]
         fn printed_options_parse_to_the_same(
-            text in "(unix:|tcp:|fd=|fd:)[/.:,0-9a-z]{0,10}(,server=on)?(,wait=(on|off))?(,reconnect(-ms)?=[0-9]{1,4})?"
+            text in "(unix:|tcp:|fd=|fd:)[/.:,\\[\\]0-9a-z]{0,10}(:[0-9]{1,5})?(,server=on)?(,wait=(on|off))?(,reconnect(-ms)?=[0-9]{1,10})?"
         ) {
             if let Ok(options) = text.parse::<SocketOptions>() {
                 prop_assert_eq!(options.to_string().parse::<SocketOptions>(), Ok(options));
