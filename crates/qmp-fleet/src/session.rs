@@ -156,24 +156,43 @@ impl Session {
         Ok(StreamMark { created: reply.created, first: first_seq, last: last_seq })
     }
 
-    /// Reads the last confirmation for `host`.
+    /// Reads the last confirmation for `host`; `None`, with a problem, if it cannot be read.
     pub(crate) async fn last_confirmation(&mut self, stream: &str, host: &str) -> Option<Confirmation> {
-        let context = jetstream::new(self.client.clone());
-        let confirmations = context.get_stream_no_info(confirmation_stream(stream)).await.ok()?;
-        match confirmations.get_last_raw_message_by_subject(&confirmation_subject(stream, host)).await {
-            Ok(message) => Confirmation::from_json(&message.payload),
+        match self.read_confirmation(stream, host).await {
+            Ok(confirmation) => confirmation,
             Err(error) => {
-                let is_absent = match error.kind() {
-                    LastRawMessageErrorKind::NoMessageFound => true,
-                    LastRawMessageErrorKind::JetStream(error) => error.code() == 404,
-                    _ => false,
-                };
-                if !is_absent {
-                    let cause = self.denied().map_or_else(|| error.to_string(), |denied| denied.to_string());
-                    self.problems.push(format!("the last confirmation cannot be read: {cause}").into());
-                }
+                let cause = self.violation().unwrap_or(error);
+                self.problems.push(format!("the last confirmation cannot be read: {cause}").into());
                 None
             }
+        }
+    }
+
+    async fn read_confirmation(&self, stream: &str, host: &str) -> Result<Option<Confirmation>, FleetError> {
+        let (name, doing) = (confirmation_stream(stream), "read the stream of confirmations");
+        // nats-server 2.9 crashes if a message is read while the stream is being created. Its state may be read, and has no
+        // message until the stream is complete.
+        let found = self.call(&format!("STREAM.INFO.{name}"), b"", doing).await?;
+        if let Some(error) = found.error {
+            let is_absent = error.code == 404;
+            return if is_absent { Ok(None) } else { Err(FleetError::Server { doing: doing.into(), error }) };
+        }
+        if found.state.last_seq == 0 {
+            return Ok(None);
+        }
+        let context = jetstream::new(self.client.clone());
+        let invalid = |error: &dyn std::error::Error| FleetError::Reply {
+            doing: doing.into(),
+            cause: error.to_string().into(),
+        };
+        let confirmations = context.get_stream_no_info(name).await.map_err(|error| invalid(&error))?;
+        match confirmations.get_last_raw_message_by_subject(&confirmation_subject(stream, host)).await {
+            Ok(message) => Ok(Confirmation::from_json(&message.payload)),
+            Err(error) => match error.kind() {
+                LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                LastRawMessageErrorKind::JetStream(refused) if refused.code() == 404 => Ok(None),
+                _ => Err(invalid(&error)),
+            },
         }
     }
 
@@ -239,8 +258,14 @@ impl Session {
         self.events.borrow().is_lost
     }
 
-    /// The last violation of a permission, if there was one.
+    /// The last violation of a permission without which nothing can be published, if there was one.
     pub(crate) fn denied(&self) -> Option<FleetError> {
+        let of_confirmations = format!(".{}\"", confirmation_stream(&self.stream));
+        self.violation().filter(|violation| !violation.to_string().contains(&of_confirmations))
+    }
+
+    /// The last violation of a permission, if there was one.
+    fn violation(&self) -> Option<FleetError> {
         let violation = self.events.borrow().denied.clone();
         violation.map(|violation| FleetError::Denied { violation })
     }
@@ -264,7 +289,7 @@ impl Session {
         let request = self.client.request(format!("$JS.API.{subject}"), body.to_vec().into()).await;
         let reply = request.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => FleetError::NoJetStream,
-            RequestErrorKind::TimedOut => self.denied().unwrap_or_else(|| FleetError::Timeout {
+            RequestErrorKind::TimedOut => self.violation().unwrap_or_else(|| FleetError::Timeout {
                 doing: doing(),
                 seconds: REQUEST_TIMEOUT.as_secs(),
             }),

@@ -118,6 +118,11 @@ impl NatsServer {
         });
     }
 
+    /// Whether the server runs: `false` also after a crash.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
     /// The address for clients.
     #[must_use]
     pub fn url(&self) -> String {
@@ -172,6 +177,10 @@ impl NatsServer {
 
 impl Drop for NatsServer {
     fn drop(&mut self) {
+        if self.process.is_some() && !self.is_running() {
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            eprintln!("nats-server ended by itself: {}", &log[log.find("panic: ").unwrap_or(0)..]);
+        }
         self.kill();
     }
 }

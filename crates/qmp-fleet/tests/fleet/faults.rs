@@ -62,10 +62,10 @@ async fn missing_permission_is_named() {
     let users = "authorization { users: [\n\
         { user: admin, password: admin }\n\
         { user: host, password: host, permissions: {\n\
-            publish: [\"$JS.API.STREAM.INFO.qmp\", \"$JS.API.STREAM.MSG.GET.qmp-confirmed\"]\n\
+            publish: [\"$JS.API.STREAM.INFO.qmp\", \"$JS.API.STREAM.INFO.qmp-confirmed\"]\n\
             subscribe: [\"_INBOX.>\", \"qmp.v1._confirmed.qmp.node1\"] } }\n\
         { user: publisher, password: publisher, permissions: {\n\
-            publish: [\"qmp.v1.node1.>\", \"$JS.API.STREAM.INFO.qmp\", \"$JS.API.STREAM.MSG.GET.qmp-confirmed\"]\n\
+            publish: [\"qmp.v1.node1.>\", \"$JS.API.STREAM.INFO.qmp\"]\n\
             subscribe: [\"_INBOX.>\", \"qmp.v1._confirmed.qmp.node1\"] } }\n\
     ] }";
     with_each_server(users, async |server, _| {
@@ -77,8 +77,12 @@ async fn missing_permission_is_named() {
         let error = failure(&mut user("host")).await;
         assert_contains(&error, &["Permissions Violation for Publish to", "qmp.v1.node1", "grant it"]);
         let mut publisher = user("publisher");
-        publish_all(&mut publisher, &[Offset(1)]).await;
-        assert_eq!(publisher.health().problems, [], "these permissions are enough");
+        let offsets = [Offset(1)];
+        let outcome = publisher.publish(&offsets, &|index, link| message(offsets[index], link)).await;
+        assert!(outcome.published == 1 && outcome.failure.is_none(), "{outcome:?}");
+        let problems = publisher.health().problems.join("; ");
+        let violation = "Permissions Violation for Publish to \"$JS.API.STREAM.INFO.qmp-confirmed\"";
+        assert_contains(&problems, &["the last confirmation cannot be read: ", violation, "grant it"]);
     })
     .await;
 }

@@ -2,6 +2,7 @@
 //! servers.
 
 mod chain;
+mod confirmations;
 mod faults;
 mod follow;
 mod losses;
