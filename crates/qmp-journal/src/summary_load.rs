@@ -102,19 +102,22 @@ impl<'r> CountLoader<'r> {
     }
 }
 
-/// Reads a blob of a segment's summary; `None` if there is none.
+/// Reads a blob of a segment's summary; `None` if there is none of the version that the plan found.
 pub(super) fn with_blob<T>(
     connection: &ReadConnection,
     column: &str,
     segment: &Segment,
     read: impl FnOnce(&[u8]) -> T,
 ) -> Result<Option<T>, JournalError> {
-    let sql = format!("SELECT {column} FROM summary WHERE segment = ?1");
+    // The plan is of an earlier transaction: a hub of another release may have made the summary again since.
+    let sql = format!("SELECT {column} FROM summary WHERE segment = ?1 AND version = ?2");
     connection
         .sql(|connection| {
             let mut select = connection.prepare_cached(&sql)?;
             select
-                .query_row([number(segment.last)], |row| Ok(row.get_ref(0)?.as_blob().ok().map(read)))
+                .query_row((number(segment.last), segment.version), |row| {
+                    Ok(row.get_ref(0)?.as_blob().ok().map(read))
+                })
                 .optional()
         })
         .map(Option::flatten)

@@ -1,0 +1,181 @@
+//! Summaries that change while they are read: a hub of another release makes them again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use qmp_journal::{
+    Batch, Change, ChangeKind, Class, CountKey, Digest, Draft, Journal, JournalOptions, MinuteCount,
+    NoDigest, READ_SEGMENTS_MAX, Reader, SummaryRequest, SummaryVisitor, Track, VmSelection,
+};
+use qmp_wire::{Body, Offset, UnixMicros};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+const MINUTE: i64 = 60_000_000;
+
+/// Classes and words that name the version which derived them.
+#[derive(Clone, Copy, Debug)]
+struct Release(u8);
+
+impl Digest for Release {
+    fn version(&self) -> u32 {
+        self.0.into()
+    }
+
+    fn digest(&self, received: UnixMicros, body: &Body<'_>, changes: &mut Vec<Change<'static>>) -> Class {
+        if let Body::Event { name, .. } = body {
+            let word = format!("{name} of release {}", self.0).into();
+            changes.push(Change { at: received, kind: ChangeKind::Set { track: Track::new(0), word } });
+        }
+        Class::new(self.0)
+    }
+}
+
+static FIRST: Release = Release(1);
+static SECOND: Release = Release(2);
+
+/// A journal with one record in a segment.
+struct WrittenJournal {
+    _home: TempDir,
+    path: PathBuf,
+}
+
+impl WrittenJournal {
+    /// The first release writes an event a minute.
+    fn new(events: &[(&'static str, &'static str)]) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("journal.db");
+        let journal = open(&path, &FIRST);
+        let drafts: Vec<Draft<'_>> = (0..)
+            .zip(events)
+            .map(|(index, (vm, name))| {
+                let body = Body::Event { name: (*name).into(), sent_name: None, timestamp: None, data: None };
+                Draft { vm, received: UnixMicros(index * MINUTE), body }
+            })
+            .collect();
+        append(&journal, &drafts);
+        wait_until_filled(&path, &FIRST);
+        journal.close().expect("closes");
+        Self { _home: home, path }
+    }
+
+    /// A hub of another release opens the journal, makes its summaries, and ends.
+    fn fill_by(&self, release: &'static dyn Digest) {
+        let journal = open(&self.path, release);
+        wait_until_filled(&self.path, release);
+        journal.close().expect("closes");
+    }
+}
+
+fn open(path: &Path, digest: &'static dyn Digest) -> Journal {
+    let options = JournalOptions { segment_records: 1, digest, ..JournalOptions::default() };
+    Journal::open(path, options).expect("opens")
+}
+
+fn append(journal: &Journal, drafts: &[Draft<'_>]) {
+    let mut batch = Batch::new();
+    drafts.iter().for_each(|draft| batch.push(draft));
+    let appender = journal.appender();
+    let ticket = appender.append(&mut batch).expect("room");
+    block_on(appender.committed(ticket)).expect("is committed");
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+/// Waits until the writer has made all summaries of the release.
+fn wait_until_filled(path: &Path, release: &dyn Digest) {
+    let connection = Connection::open(path).expect("opens");
+    let sql = "SELECT count(*) = 0 FROM segment LEFT JOIN summary ON summary.segment = segment.last \
+               WHERE summary.version IS NOT ?1";
+    for _ in 0..10_000 {
+        if connection.query_row(sql, [release.version()], |row| row.get(0)).expect("reads") {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("summaries are still missing");
+}
+
+/// What a reader found.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// Records by class.
+    records: BTreeMap<u8, u64>,
+    /// The word of each VM, by the id of its name.
+    words: BTreeMap<u32, String>,
+}
+
+/// Collects what is read, and does something else when the first segment has begun.
+struct Interrupted<F> {
+    found: Found,
+    interruption: Option<F>,
+}
+
+impl<F: FnOnce()> SummaryVisitor for Interrupted<F> {
+    fn segment(&mut self, _first: Offset, _last: Offset) {
+        if let Some(interruption) = self.interruption.take() {
+            interruption();
+        }
+    }
+
+    fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {
+        let records: u64 = minutes.iter().map(|minute| minute.records).sum();
+        *self.found.records.entry(key.class.number()).or_default() += records;
+    }
+
+    fn record(&mut self, key: CountKey, _at: UnixMicros, _offset: Offset) {
+        *self.found.records.entry(key.class.number()).or_default() += 1;
+    }
+
+    fn change(&mut self, vm: u32, _offset: Offset, change: Change<'_>) {
+        if let ChangeKind::Set { word, .. } = change.kind {
+            self.found.words.insert(vm, word.into_owned());
+        }
+    }
+}
+
+/// Reads the journal from a time on as a program of this release.
+fn read(reader: &Reader, release: &Release, since: i64, interruption: impl FnOnce()) -> Found {
+    let mut visitor = Interrupted { found: Found::default(), interruption: Some(interruption) };
+    let request = SummaryRequest {
+        digest: release,
+        since: UnixMicros(since),
+        until: UnixMicros(i64::MAX),
+        after: Offset(0),
+        is_exact: false,
+        together: true,
+        counts: VmSelection::None,
+        changes: VmSelection::Every,
+        deadline: None,
+    };
+    reader.read_summaries(&request, &mut visitor).expect("reads");
+    visitor.found
+}
+
+/// A reader takes only summaries of its own release, also if they are replaced after it has looked for them: it reads, and
+/// keeps in memory, those of a later transaction.
+#[test]
+fn summary_of_another_release_is_not_read_in_its_place() {
+    //             name                    made again by
+    let cases: [(&str, &'static dyn Digest); 2] =
+        [("another release", &SECOND), ("a hub without words", &NoDigest)];
+    let segments = READ_SEGMENTS_MAX + 1;
+    let expected = |found: &Found, when: &str| {
+        assert_eq!(found.records, BTreeMap::from([(1, segments as u64)]), "{when}");
+        let words: Vec<&str> = found.words.values().map(String::as_str).collect();
+        assert_eq!(words, ["STOP of release 1"], "{when}");
+    };
+    for (name, other) in cases {
+        let mut events = vec![("web1", "RESUME"); segments - 1];
+        events.push(("web1", "STOP"));
+        let written = WrittenJournal::new(&events);
+        let reader = Reader::open(&written.path).expect("opens");
+        expected(&read(&reader, &FIRST, 0, || written.fill_by(other)), name);
+        written.fill_by(&FIRST);
+        expected(&read(&reader, &FIRST, 0, || ()), &format!("{name}, and again from memory"));
+        assert_eq!(reader.damage(), [], "{name}");
+    }
+}
