@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use super::bounds;
 use super::damage::DamageLog;
 use super::digest::Digest;
 use super::light::{LightRecord, read_light};
@@ -28,17 +29,14 @@ impl OpenPart {
         digest: &dyn Digest,
         unsealed: Stretch,
     ) -> rusqlite::Result<&[LightRecord]> {
-        if self.version != digest.version() || self.upto < unsealed.after || self.after > unsealed.after {
-            *self = Self {
-                version: digest.version(),
-                after: unsealed.after,
-                upto: unsealed.after,
-                records: Vec::new(),
-            };
+        // `unsealed` is of an earlier transaction: what was sealed and removed since is not missing.
+        let after = unsealed.after.max(bounds::first(connection)?.saturating_sub(1));
+        if self.version != digest.version() || self.upto < after || self.after > after {
+            *self = Self { version: digest.version(), after, upto: after, records: Vec::new() };
         }
-        if self.after < unsealed.after {
-            self.records.retain(|record| record.offset > unsealed.after);
-            self.after = unsealed.after;
+        if self.after < after {
+            self.records.retain(|record| record.offset > after);
+            self.after = after;
         }
         let records = &mut self.records;
         let missing = |first, last, error: Option<&rusqlite::Error>| damage.note_missing(first, last, error);

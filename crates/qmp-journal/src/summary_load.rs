@@ -109,8 +109,12 @@ pub(super) fn with_blob<T>(
     segment: &Segment,
     read: impl FnOnce(&[u8]) -> T,
 ) -> Result<Option<T>, JournalError> {
-    // The plan is of an earlier transaction: a hub of another release may have made the summary again since.
-    let sql = format!("SELECT {column} FROM summary WHERE segment = ?1 AND version = ?2");
+    // The plan is of an earlier transaction: a hub of another release may have made the summary again since, and the
+    // row of a segment that retention has removed has no blobs.
+    let sql = format!(
+        "SELECT {column} FROM summary WHERE segment = ?1 AND version = ?2 \
+         AND EXISTS (SELECT 1 FROM segment WHERE last = ?1)"
+    );
     connection
         .sql(|connection| {
             let mut select = connection.prepare_cached(&sql)?;

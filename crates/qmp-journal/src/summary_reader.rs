@@ -142,7 +142,9 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
         counts: bool,
         changes: bool,
     ) -> Result<(), JournalError> {
-        let stretch = Stretch { after: segment.first.max(self.first).saturating_sub(1), upto: segment.last };
+        // The plan is of an earlier transaction: what retention has removed since is not missing.
+        let first = segment.first.max(connection.first()?);
+        let stretch = Stretch { after: first.saturating_sub(1), upto: segment.last };
         let digest = self.request.digest;
         connection.reading(|connection, reader| {
             let damage = reader.damage;

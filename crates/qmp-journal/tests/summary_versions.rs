@@ -1,4 +1,4 @@
-//! Summaries that change while they are read: a hub of another release makes them again.
+//! Summaries that change while they are read: a hub of another release makes them again, retention removes them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use qmp_journal::{
     Batch, Change, ChangeKind, Class, CountKey, Digest, Draft, Journal, JournalOptions, MinuteCount,
-    NoDigest, READ_SEGMENTS_MAX, Reader, SummaryRequest, SummaryVisitor, Track, VmSelection,
+    NoDigest, READ_SEGMENTS_MAX, Reader, Retention, SummaryRequest, SummaryVisitor, Track, VmSelection,
 };
 use qmp_wire::{Body, Offset, UnixMicros};
 use rusqlite::Connection;
@@ -35,18 +35,19 @@ impl Digest for Release {
 static FIRST: Release = Release(1);
 static SECOND: Release = Release(2);
 
-/// A journal with one record in a segment.
+/// A journal of the first release.
 struct WrittenJournal {
     _home: TempDir,
     path: PathBuf,
+    segment_records: u64,
 }
 
 impl WrittenJournal {
-    /// The first release writes an event a minute.
-    fn new(events: &[(&'static str, &'static str)]) -> Self {
+    /// Writes an event a minute.
+    fn new(segment_records: u64, events: &[(&'static str, &'static str)]) -> Self {
         let home = tempfile::tempdir().expect("a directory");
-        let path = home.path().join("journal.db");
-        let journal = open(&path, &FIRST);
+        let written = Self { path: home.path().join("journal.db"), _home: home, segment_records };
+        let journal = written.open(&FIRST);
         let drafts: Vec<Draft<'_>> = (0..)
             .zip(events)
             .map(|(index, (vm, name))| {
@@ -55,22 +56,33 @@ impl WrittenJournal {
             })
             .collect();
         append(&journal, &drafts);
-        wait_until_filled(&path, &FIRST);
+        wait_until_filled(&written.path, &FIRST);
         journal.close().expect("closes");
-        Self { _home: home, path }
+        written
+    }
+
+    fn open(&self, digest: &'static dyn Digest) -> Journal {
+        let options =
+            JournalOptions { segment_records: self.segment_records, digest, ..JournalOptions::default() };
+        Journal::open(&self.path, options).expect("opens")
     }
 
     /// A hub of another release opens the journal, makes its summaries, and ends.
     fn fill_by(&self, release: &'static dyn Digest) {
-        let journal = open(&self.path, release);
+        let journal = self.open(release);
         wait_until_filled(&self.path, release);
         journal.close().expect("closes");
     }
-}
 
-fn open(path: &Path, digest: &'static dyn Digest) -> Journal {
-    let options = JournalOptions { segment_records: 1, digest, ..JournalOptions::default() };
-    Journal::open(path, options).expect("opens")
+    /// Retention removes all records: they are older than an hour.
+    fn remove_all(&self) {
+        let journal = self.open(&FIRST);
+        let ticket = journal.retain(Retention { max_age: Some(Duration::from_secs(3_600)), max_bytes: None });
+        block_on(journal.wait_for_pruning(ticket)).expect("prunes");
+        journal.close().expect("closes");
+        let reader = Reader::open(&self.path).expect("opens");
+        assert!(reader.first().expect("reads") > reader.head().expect("reads"));
+    }
 }
 
 fn append(journal: &Journal, drafts: &[Draft<'_>]) {
@@ -137,15 +149,15 @@ impl<F: FnOnce()> SummaryVisitor for Interrupted<F> {
     }
 }
 
-/// Reads the journal from a time on as a program of this release.
-fn read(reader: &Reader, release: &Release, since: i64, interruption: impl FnOnce()) -> Found {
+/// Reads the journal as a program of this release.
+fn read(reader: &Reader, release: &Release, is_exact: bool, interruption: impl FnOnce()) -> Found {
     let mut visitor = Interrupted { found: Found::default(), interruption: Some(interruption) };
     let request = SummaryRequest {
         digest: release,
-        since: UnixMicros(since),
+        since: UnixMicros(0),
         until: UnixMicros(i64::MAX),
         after: Offset(0),
-        is_exact: false,
+        is_exact,
         together: true,
         counts: VmSelection::None,
         changes: VmSelection::Every,
@@ -171,11 +183,29 @@ fn summary_of_another_release_is_not_read_in_its_place() {
     for (name, other) in cases {
         let mut events = vec![("web1", "RESUME"); segments - 1];
         events.push(("web1", "STOP"));
-        let written = WrittenJournal::new(&events);
+        let written = WrittenJournal::new(1, &events);
         let reader = Reader::open(&written.path).expect("opens");
-        expected(&read(&reader, &FIRST, 0, || written.fill_by(other)), name);
+        expected(&read(&reader, &FIRST, false, || written.fill_by(other)), name);
         written.fill_by(&FIRST);
-        expected(&read(&reader, &FIRST, 0, || ()), &format!("{name}, and again from memory"));
+        expected(&read(&reader, &FIRST, false, || ()), &format!("{name}, and again from memory"));
+        assert_eq!(reader.damage(), [], "{name}");
+    }
+}
+
+/// Records that retention removes while a reader is at it are no damage: the reader has those that it had reached.
+#[test]
+fn segment_removed_while_it_is_read_is_no_damage() {
+    // name, records in a segment, records, whether each is wanted with its time, records that are found
+    let cases = [
+        ("summaries", 1, READ_SEGMENTS_MAX + 2, false, READ_SEGMENTS_MAX),
+        ("records of segments", 1, READ_SEGMENTS_MAX + 2, true, 0),
+        ("records after the last segment", 2, 3, false, 2),
+    ];
+    for (name, segment_records, events, is_exact, expected) in cases {
+        let written = WrittenJournal::new(segment_records, &vec![("web1", "STOP"); events]);
+        let reader = Reader::open(&written.path).expect("opens");
+        let found = read(&reader, &FIRST, is_exact, || written.remove_all());
+        assert_eq!(found.records.values().sum::<u64>(), expected as u64, "{name}");
         assert_eq!(reader.damage(), [], "{name}");
     }
 }
