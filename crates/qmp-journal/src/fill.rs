@@ -3,9 +3,13 @@
 //! A journal of an earlier format has no summaries, and those of another release may have been derived otherwise. The
 //! writer reads such a segment a piece at a time between its commits, the oldest segment first. The transactions do not
 //! wait for the disk: a crash may take a summary back, which is then made again.
+//!
+//! Retention may remove segments that the filling has not reached. It keeps what held after them, as the summaries that
+//! they had say; the filling continues from there.
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior};
 
+use super::bounds;
 use super::columns::{number, unsigned};
 use super::digest::Digest;
 use super::light::read_light;
@@ -63,16 +67,11 @@ impl Fill {
             |row| row.get(0).map(unsigned),
         )?;
         // Without a missing one, the last that says what holds is as good as the beginning.
-        let order = if missing == 0 { "DESC" } else { "ASC" };
-        let sql = format!(
-            "SELECT segment, standing FROM summary WHERE standing IS NOT NULL ORDER BY segment {order} LIMIT 1"
-        );
-        let found = connection
-            .query_row(&sql, [], |row| Ok((unsigned(row.get(0)?), row.get::<_, Vec<u8>>(1)?)))
-            .optional()?;
-        if let Some((segment, standing)) = found
-            && let Some(standing) = StandingConditions::read(&standing)
-            && (missing == 0 || is_removed(connection, segment)?)
+        let sql =
+            "SELECT segment, standing FROM summary WHERE standing IS NOT NULL ORDER BY segment DESC LIMIT 1";
+        if missing == 0
+            && let Some(found) = connection.query_row(sql, [], standing_after).optional()?
+            && let (segment, Some(standing)) = found
         {
             (fill.after, fill.standing) = (segment, standing);
         }
@@ -89,15 +88,18 @@ impl Fill {
             self.make(connection, making)?;
             return Ok(true);
         }
+        if let Some((removed, standing)) = removed_after(connection, self.after)? {
+            (self.after, self.standing, self.since_standing) = (removed, standing, 0);
+        }
         let Some(segment) = next_segment(connection, self.after)? else { return Ok(false) };
-        if segment.version == Some(self.digest.version()) {
-            let changes: Vec<u8> = connection
-                .prepare_cached("SELECT changes FROM summary WHERE segment = ?1")?
-                .query_row([number(segment.last)], |row| row.get(0))?;
-            if self.apply(&changes, segment.first) {
-                self.pass(connection, &segment)?;
-                return Ok(true);
-            }
+        // Of records that are removed already, only the summary that was made before has the changes.
+        let is_cut = segment.first < bounds::first(connection)?;
+        if (segment.version == Some(self.digest.version()) || is_cut)
+            && let Some(changes) = changes(connection, segment.last)?
+            && self.apply(&changes, segment.first)
+        {
+            self.pass(connection, &segment)?;
+            return Ok(true);
         }
         let SegmentRow { first, last, .. } = segment;
         let begin = PartialSummary {
@@ -125,14 +127,10 @@ impl Fill {
         }
         let summary = making.builder.finish(making.first);
         let (last, version) = (making.last, self.digest.version());
-        unsynced(connection, |connection| {
-            // Retention may have removed the segment meanwhile.
-            let exists = "SELECT 1 FROM segment WHERE last = ?1";
-            match connection.prepare_cached(exists)?.exists([number(last)])? {
-                true => put_summary(connection, last, version, &summary),
-                false => Ok(()),
-            }
-        })?;
+        if is_removed(connection, last)? {
+            return Ok(());
+        }
+        unsynced(connection, |connection| put_summary(connection, last, version, &summary))?;
         self.apply(&summary.changes, making.first);
         self.pass(connection, &SegmentRow { first: making.first, last, version: None, has_standing: false })
     }
@@ -163,18 +161,39 @@ impl Fill {
     }
 }
 
-/// Whether the segment was removed, so that its row has what holds at the beginning of the journal.
+/// Whether retention has removed the segment.
 fn is_removed(connection: &Connection, segment: u64) -> rusqlite::Result<bool> {
     let exists =
         connection.prepare_cached("SELECT 1 FROM segment WHERE last = ?1")?.exists([number(segment)])?;
     Ok(!exists)
 }
 
+/// What holds after the last of the segments that were removed, if that one is after `after`.
+fn removed_after(connection: &Connection, after: u64) -> rusqlite::Result<Option<(u64, StandingConditions)>> {
+    let sql = "SELECT segment, standing FROM (SELECT segment, standing FROM summary ORDER BY segment LIMIT 1) AS row \
+               WHERE segment > ?1 AND NOT EXISTS (SELECT 1 FROM segment WHERE last = row.segment)";
+    let found = connection.prepare_cached(sql)?.query_row([number(after)], standing_after).optional()?;
+    Ok(found.and_then(|(segment, standing)| Some((segment, standing?))))
+}
+
+/// A segment, and what holds after it; `None` if that cannot be read.
+fn standing_after(row: &Row<'_>) -> rusqlite::Result<(u64, Option<StandingConditions>)> {
+    let standing = row.get_ref(1)?.as_blob().ok().and_then(StandingConditions::read);
+    Ok((unsigned(row.get(0)?), standing))
+}
+
+/// The changes of the segment that ends at `last`, if it has a summary.
+fn changes(connection: &Connection, last: u64) -> rusqlite::Result<Option<Vec<u8>>> {
+    let sql = "SELECT changes FROM summary WHERE segment = ?1";
+    let changes = |row: &Row<'_>| Ok(row.get_ref(0)?.as_blob().ok().map(<[u8]>::to_vec));
+    connection.prepare_cached(sql)?.query_row([number(last)], changes).optional().map(Option::flatten)
+}
+
 fn next_segment(connection: &Connection, after: u64) -> rusqlite::Result<Option<SegmentRow>> {
     let sql = "SELECT segment.first, segment.last, summary.version, summary.standing IS NOT NULL \
                FROM segment LEFT JOIN summary ON summary.segment = segment.last \
                WHERE segment.last > ?1 ORDER BY segment.last LIMIT 1";
-    let row = |row: &rusqlite::Row<'_>| {
+    let row = |row: &Row<'_>| {
         let (first, last) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
         Ok(SegmentRow { first, last, version: summary_version(row, 2), has_standing: row.get(3)? })
     };
@@ -196,3 +215,6 @@ fn unsynced(
     connection.pragma_update(None, "synchronous", "full")?;
     written
 }
+
+#[cfg(test)]
+mod tests;

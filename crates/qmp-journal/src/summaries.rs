@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::columns::{number, unsigned};
 use super::summary::{StandingConditions, Summary, read_changes};
 
-/// Writes the summary of the segment that ends at `last`.
+/// Writes the summary of the segment that ends at `last`. What holds after it was derived from the one that this one replaces,
+/// and is removed.
 pub(super) fn put_summary(
     connection: &Connection,
     last: u64,
@@ -14,7 +15,7 @@ pub(super) fn put_summary(
 ) -> rusqlite::Result<()> {
     let sql = "INSERT INTO summary (segment, version, earliest, changes, counts) VALUES (?1, ?2, ?3, ?4, ?5) \
                ON CONFLICT DO UPDATE SET version = excluded.version, earliest = excluded.earliest, \
-               changes = excluded.changes, counts = excluded.counts";
+               changes = excluded.changes, counts = excluded.counts, standing = NULL";
     let Summary { earliest, changes, counts } = summary;
     connection.prepare_cached(sql)?.execute((number(last), version, earliest, changes, counts)).map(drop)
 }
