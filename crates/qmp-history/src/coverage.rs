@@ -30,7 +30,7 @@ pub struct Coverage {
     /// The last record that was counted, if the time ended: ask for those after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_to: Option<u64>,
-    /// Whether no further record can belong to the window.
+    /// Whether no further record can belong to the window, and all states and findings are known that reach into it.
     #[serde(skip)]
     pub is_closed: bool,
 }
@@ -42,7 +42,7 @@ impl Coverage {
         read: &SummaryRead,
         now: UnixMicros,
     ) -> Result<Self, JournalError> {
-        let SummaryRead { first, sealed, head, read_to, is_sealed } = *read;
+        let SummaryRead { first, sealed, head, read_to, is_sealed, has_all_summaries } = *read;
         Ok(Self {
             since: window.since,
             until: window.until,
@@ -54,7 +54,7 @@ impl Coverage {
             head: head.0,
             partial: read_to.is_some(),
             read_to: read_to.map(|read_to| read_to.0),
-            is_closed: is_sealed && read_to.is_none() && window.is_settled(now),
+            is_closed: is_sealed && has_all_summaries && read_to.is_none() && window.is_settled(now),
         })
     }
 }

@@ -3,6 +3,7 @@
 use rusqlite::OptionalExtension as _;
 
 use super::columns::{number, unsigned};
+use super::digest::{Digest as _, NoDigest};
 use super::error::JournalError;
 use super::read::ReadConnection;
 use super::summaries::summary_version;
@@ -34,12 +35,24 @@ impl Step {
         let is_wanted = request.together || !request.counts.is_none();
         is_in_window && is_whole && is_wanted && !request.is_exact && segment.has_summary(request)
     }
+
+    /// Whether the changes of the summary can be used. Outside of the window there are too many records to read them in place
+    /// of the changes of another version.
+    pub(super) fn can_use_changes(&self, request: &SummaryRequest<'_>) -> bool {
+        let Self { segment, is_in_window } = *self;
+        if is_in_window { segment.has_summary(request) } else { segment.has_changes() }
+    }
 }
 
 impl Segment {
     /// Whether there is a summary of the version of the request.
     pub(super) fn has_summary(&self, request: &SummaryRequest<'_>) -> bool {
         self.version == Some(request.digest.version())
+    }
+
+    /// Whether there is a summary with changes, of whatever version.
+    pub(super) fn has_changes(&self) -> bool {
+        self.version.is_some_and(|version| version != NoDigest.version())
     }
 }
 
@@ -50,6 +63,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// The last offset of the first segment of the journal.
     pub(super) first_segment: u64,
+    /// As in [`SummaryRead`](super::summary_request::SummaryRead).
+    pub(super) has_all_summaries: bool,
 }
 
 pub(super) fn plan(connection: &ReadConnection, request: &SummaryRequest<'_>) -> Result<Plan, JournalError> {
@@ -65,18 +80,23 @@ pub(super) fn plan(connection: &ReadConnection, request: &SummaryRequest<'_>) ->
     let mut begin = window;
     if !request.changes.is_none() {
         let before = segments.get(window).map_or(i64::MAX, |segment| number(segment.first));
-        let found = held_before(connection, before)?;
-        let upto = found.as_ref().map_or(0, |(segment, _)| *segment);
+        // A segment without changes may have changed what held before it, so that this is not known after it.
+        let unknown = segments[..window].iter().rfind(|segment| !segment.has_changes());
+        let unknown_upto = unknown.map_or(0, |segment| segment.last);
+        let found = held_before(connection, before)?.filter(|(segment, _)| *segment > unknown_upto);
+        let upto = found.as_ref().map_or(unknown_upto, |(segment, _)| *segment);
         begin = segments.partition_point(|segment| segment.last <= upto).min(window);
         held = found.map(|(_, standing)| standing);
     }
+    let has_all_summaries = request.changes.is_none()
+        || segments.iter().all(|segment| is_in_window(segment) || segment.has_summary(request));
     let steps = segments.iter().enumerate().skip(begin).filter_map(|(index, segment)| {
         let is_in_window = is_in_window(segment);
         let reaches_back = segment.earliest.is_some_and(|earliest| earliest < until.0);
-        let has_changes = !request.changes.is_none() && (index < window || reaches_back);
-        (is_in_window || has_changes).then_some(Step { segment: *segment, is_in_window })
+        let wants_changes = !request.changes.is_none() && (index < window || reaches_back);
+        (is_in_window || wants_changes).then_some(Step { segment: *segment, is_in_window })
     });
-    Ok(Plan { begin: held, steps: steps.collect(), first_segment })
+    Ok(Plan { begin: held, steps: steps.collect(), first_segment, has_all_summaries })
 }
 
 fn segments(connection: &ReadConnection) -> Result<Vec<Segment>, JournalError> {

@@ -1,8 +1,10 @@
 //! Reads a window of the journal by its summaries: counts by minute, and changes.
 //!
-//! Sealed segments are read by their summaries; a segment without one, or with one that cannot be used, and the records
-//! after the last segment are read one by one. Changes are read from the last summary before the window that has what
-//! holds, so that the values at the beginning of the window are known; and after the window those that reach back into it.
+//! Sealed segments are read by their summaries; a segment of the window without one of the request's version, any with one
+//! that is damaged, and the records after the last segment are read one by one. Changes are read from the last summary before
+//! the window that has what holds, so that the values at the beginning of the window are known; and after the window those
+//! that reach back into it. There, the changes of another version are read, too, until a hub has made them again. After a
+//! segment without a summary, values from before it are not known.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,7 +41,7 @@ pub(super) fn read<V: SummaryVisitor>(
 ) -> Result<SummaryRead, JournalError> {
     let (first, sealed, plan) =
         file.with(|connection| Ok((connection.first()?, connection.sealed()?, plan(connection, request)?)))?;
-    let Plan { begin, steps, first_segment } = plan;
+    let Plan { begin, steps, first_segment, has_all_summaries } = plan;
     let number = file.summaries().begin(first_segment);
     let loader = CountLoader::new(file, request, number);
     let mut reading = RequestReader { file, request, visitor, first, number, read_to: None };
@@ -68,7 +70,8 @@ pub(super) fn read<V: SummaryVisitor>(
         None => reading.open(file, sealed, head)?,
     };
     let read_to = reading.read_to;
-    Ok(SummaryRead { first: Offset(first), sealed: Offset(sealed), head: Offset(head), read_to, is_sealed })
+    let (first, sealed, head) = (Offset(first), Offset(sealed), Offset(head));
+    Ok(SummaryRead { first, sealed, head, read_to, is_sealed, has_all_summaries })
 }
 
 impl<V: SummaryVisitor> RequestReader<'_, V> {
@@ -91,12 +94,13 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
             self.visitor.segment_counts(&SegmentCounts::new(table, (since, until), together, vms));
         }
         let counted = counts.is_some() || (!together && vms.is_none());
-        let wants_changes = !self.request.changes.is_none();
-        let changed =
-            wants_changes && segment.has_summary(self.request) && self.stored_changes(connection, segment)?;
-        let scans_changes = wants_changes && !changed;
-        if is_in_window && (!counted || scans_changes) {
-            self.scan(connection, segment, !counted, scans_changes)?;
+        let (wants_changes, can_use_changes) =
+            (!self.request.changes.is_none(), step.can_use_changes(self.request));
+        let changed = wants_changes && can_use_changes && self.stored_changes(connection, segment)?;
+        let scans_changes = wants_changes && !changed && (is_in_window || can_use_changes);
+        let scans_counts = is_in_window && !counted;
+        if scans_counts || scans_changes {
+            self.scan(connection, segment, scans_counts, scans_changes)?;
         }
         if is_in_window && self.request.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             self.read_to = Some(Offset(segment.last));
@@ -110,7 +114,7 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
         connection: &ReadConnection,
         segment: Segment,
     ) -> Result<bool, JournalError> {
-        let (last, version) = (segment.last, self.request.digest.version());
+        let (last, Some(version)) = (segment.last, segment.version) else { return Ok(false) };
         let cached = self.file.summaries().changes(last, version, self.number);
         if let Some(bytes) = cached {
             let read = self.changes(&bytes, segment.first);

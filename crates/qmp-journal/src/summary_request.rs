@@ -61,4 +61,7 @@ pub struct SummaryRead {
     pub read_to: Option<Offset>,
     /// Whether all records of the window are in sealed segments.
     pub is_sealed: bool,
+    /// Whether all segments with wanted changes, those of the window aside, have a summary of the request's version. Changes of
+    /// another version are as that one derived them, and those of segments without a summary are not read.
+    pub has_all_summaries: bool,
 }

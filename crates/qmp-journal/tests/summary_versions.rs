@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use qmp_journal::{
     Batch, Change, ChangeKind, Class, CountKey, Digest, Draft, Journal, JournalOptions, MinuteCount,
-    NoDigest, READ_SEGMENTS_MAX, Reader, Retention, SummaryRequest, SummaryVisitor, Track, VmSelection,
+    NoDigest, READ_SEGMENTS_MAX, Reader, Retention, STANDING_EVERY_SEGMENTS, SummaryRead, SummaryRequest,
+    SummaryVisitor, Track, VmSelection,
 };
 use qmp_wire::{Body, Offset, UnixMicros};
 use rusqlite::Connection;
@@ -97,13 +98,14 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
 }
 
-/// Waits until the writer has made all summaries of the release.
+/// Waits until the writer has made all summaries of the release, and in every 64th what holds.
 fn wait_until_filled(path: &Path, release: &dyn Digest) {
     let connection = Connection::open(path).expect("opens");
-    let sql = "SELECT count(*) = 0 FROM segment LEFT JOIN summary ON summary.segment = segment.last \
-               WHERE summary.version IS NOT ?1";
+    let sql = "SELECT count(*) FILTER (WHERE summary.version IS NOT ?1) = 0 AND count(standing) >= count(*) / ?2 \
+               FROM segment LEFT JOIN summary ON summary.segment = segment.last";
+    let parameters = (release.version(), STANDING_EVERY_SEGMENTS);
     for _ in 0..10_000 {
-        if connection.query_row(sql, [release.version()], |row| row.get(0)).expect("reads") {
+        if connection.query_row(sql, parameters, |row| row.get(0)).expect("reads") {
             return;
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -116,8 +118,8 @@ fn wait_until_filled(path: &Path, release: &dyn Digest) {
 struct Found {
     /// Records by class.
     records: BTreeMap<u8, u64>,
-    /// The word of each VM, by the id of its name.
-    words: BTreeMap<u32, String>,
+    /// The offset and the word of the last change of each VM, by the id of its name.
+    words: BTreeMap<u32, (u64, String)>,
 }
 
 /// Collects what is read, and does something else when the first segment has begun.
@@ -142,29 +144,32 @@ impl<F: FnOnce()> SummaryVisitor for Interrupted<F> {
         *self.found.records.entry(key.class.number()).or_default() += 1;
     }
 
-    fn change(&mut self, vm: u32, _offset: Offset, change: Change<'_>) {
+    fn change(&mut self, vm: u32, offset: Offset, change: Change<'_>) {
         if let ChangeKind::Set { word, .. } = change.kind {
-            self.found.words.insert(vm, word.into_owned());
+            self.found.words.insert(vm, (offset.0, word.into_owned()));
         }
     }
 }
 
-/// Reads the journal as a program of this release.
-fn read(reader: &Reader, release: &Release, is_exact: bool, interruption: impl FnOnce()) -> Found {
-    let mut visitor = Interrupted { found: Found::default(), interruption: Some(interruption) };
-    let request = SummaryRequest {
+/// A request of a program of this release for all records from a time on.
+fn request(release: &Release, since: i64) -> SummaryRequest<'_> {
+    SummaryRequest {
         digest: release,
-        since: UnixMicros(0),
+        since: UnixMicros(since),
         until: UnixMicros(i64::MAX),
         after: Offset(0),
-        is_exact,
+        is_exact: false,
         together: true,
         counts: VmSelection::None,
         changes: VmSelection::Every,
         deadline: None,
-    };
-    reader.read_summaries(&request, &mut visitor).expect("reads");
-    visitor.found
+    }
+}
+
+fn read(reader: &Reader, request: &SummaryRequest<'_>, interruption: impl FnOnce()) -> (Found, SummaryRead) {
+    let mut visitor = Interrupted { found: Found::default(), interruption: Some(interruption) };
+    let read = reader.read_summaries(request, &mut visitor).expect("reads");
+    (visitor.found, read)
 }
 
 /// A reader takes only summaries of its own release, also if they are replaced after it has looked for them: it reads, and
@@ -174,20 +179,20 @@ fn summary_of_another_release_is_not_read_in_its_place() {
     //             name                    made again by
     let cases: [(&str, &'static dyn Digest); 2] =
         [("another release", &SECOND), ("a hub without words", &NoDigest)];
-    let segments = READ_SEGMENTS_MAX + 1;
+    let (segments, all) = (READ_SEGMENTS_MAX + 1, request(&FIRST, 0));
     let expected = |found: &Found, when: &str| {
         assert_eq!(found.records, BTreeMap::from([(1, segments as u64)]), "{when}");
-        let words: Vec<&str> = found.words.values().map(String::as_str).collect();
-        assert_eq!(words, ["STOP of release 1"], "{when}");
+        let words: Vec<_> = found.words.values().cloned().collect();
+        assert_eq!(words, [(segments as u64, "STOP of release 1".to_owned())], "{when}");
     };
     for (name, other) in cases {
         let mut events = vec![("web1", "RESUME"); segments - 1];
         events.push(("web1", "STOP"));
         let written = WrittenJournal::new(1, &events);
         let reader = Reader::open(&written.path).expect("opens");
-        expected(&read(&reader, &FIRST, false, || written.fill_by(other)), name);
+        expected(&read(&reader, &all, || written.fill_by(other)).0, name);
         written.fill_by(&FIRST);
-        expected(&read(&reader, &FIRST, false, || ()), &format!("{name}, and again from memory"));
+        expected(&read(&reader, &all, || ()).0, &format!("{name}, and again from memory"));
         assert_eq!(reader.damage(), [], "{name}");
     }
 }
@@ -204,8 +209,45 @@ fn segment_removed_while_it_is_read_is_no_damage() {
     for (name, segment_records, events, is_exact, expected) in cases {
         let written = WrittenJournal::new(segment_records, &vec![("web1", "STOP"); events]);
         let reader = Reader::open(&written.path).expect("opens");
-        let found = read(&reader, &FIRST, is_exact, || written.remove_all());
+        let all = SummaryRequest { is_exact, ..request(&FIRST, 0) };
+        let (found, _) = read(&reader, &all, || written.remove_all());
         assert_eq!(found.records.values().sum::<u64>(), expected as u64, "{name}");
         assert_eq!(reader.damage(), [], "{name}");
+    }
+}
+
+/// The value that a VM has before a window is passed if everything since is known: an older one may be wrong.
+#[test]
+fn value_before_a_window_is_the_last_one_or_unknown() {
+    // The 64th segment has what holds after it, and the window begins with the last segment.
+    let mut events = vec![("busy", "RESUME"); 70];
+    for (offset, vm) in [(3, "web1"), (67, "web2"), (70, "web3")] {
+        events[offset - 1] = (vm, "STOP");
+    }
+    // name, change of the file, release of the reader, offsets of each STOP that is known, whether all summaries are there
+    let cases: [(&str, &str, &Release, &[u64], bool); 8] = [
+        ("all summaries", "", &FIRST, &[3, 67, 70], true),
+        ("damaged", "UPDATE summary SET changes = x'01ff' WHERE segment = 67", &FIRST, &[3, 67, 70], true),
+        ("none before the window", "DELETE FROM summary WHERE segment = 69", &FIRST, &[70], false),
+        ("none before the last STOP", "DELETE FROM summary WHERE segment = 66", &FIRST, &[67, 70], false),
+        ("none before what holds", "DELETE FROM summary WHERE segment = 63", &FIRST, &[3, 67, 70], false),
+        ("without words", "UPDATE summary SET version = 0 WHERE segment = 66", &FIRST, &[67, 70], false),
+        (
+            "one of another release",
+            "UPDATE summary SET version = 2 WHERE segment = 66",
+            &FIRST,
+            &[3, 67, 70],
+            false,
+        ),
+        ("all of another release", "", &SECOND, &[3, 67, 70], false),
+    ];
+    for (name, sql, release, expected, has_all_summaries) in cases {
+        let written = WrittenJournal::new(1, &events);
+        Connection::open(&written.path).and_then(|connection| connection.execute_batch(sql)).expect("writes");
+        let reader = Reader::open(&written.path).expect("opens");
+        let (found, read) = read(&reader, &request(release, 69 * MINUTE), || ());
+        let stops = found.words.into_values().filter(|(_, word)| word.starts_with("STOP"));
+        assert_eq!(stops.map(|(offset, _)| offset).collect::<Vec<_>>(), expected, "{name}");
+        assert_eq!(read.has_all_summaries, has_all_summaries, "{name}");
     }
 }
