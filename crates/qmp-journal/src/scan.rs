@@ -8,13 +8,13 @@ use qmp_wire::{Offset, Record};
 use rusqlite::OptionalExtension as _;
 
 use super::columns::{number, unsigned};
-use super::damage::Damage;
+use super::damage::{Damage, is_damage};
 use super::error::JournalError;
 use super::filter::Filter;
 use super::limits::{READ_BATCH_MAX_BYTES, READ_SEGMENTS_MAX};
 use super::passing::{read_through, record_at};
 use super::read::ReadConnection;
-use super::row::{LargeRecord, record_bytes};
+use super::row::{LargeRecord, name, record_bytes};
 use super::rows::{Direction, Stretch, lost_spans, without};
 use super::segment;
 
@@ -250,7 +250,7 @@ fn is_match(connection: &ReadConnection, filter: &Filter, large: LargeRecord) ->
 
 /// The offsets in `part` at which a match can be; `None` if a scan of the part is faster.
 fn candidates(
-    connection: &ReadConnection,
+    connection: &mut ReadConnection,
     filter: &Filter,
     part: Part,
 ) -> Result<Option<Vec<u64>>, JournalError> {
@@ -284,28 +284,45 @@ fn candidates(
     Ok(within.filter(|offsets| (offsets.len() as u64) < (upto - after).div_ceil(VISIT_ONE_IN)))
 }
 
-/// Checks once that the postings of a segment have each of its records twice, by its VM and by its event or kind: a
-/// missing posting would otherwise mean that no record matches.
-fn check_index(connection: &ReadConnection, first: u64, last: u64) -> Result<(), JournalError> {
+/// Checks once that the postings of a segment have each of its records twice, by its VM and by its event or kind, and that
+/// their names can be read: a missing posting or name would otherwise mean that no record matches.
+fn check_index(connection: &mut ReadConnection, first: u64, last: u64) -> Result<(), JournalError> {
     if connection.checked_indexes().contains(&last) {
         return Ok(());
     }
-    let (posted, lost) = connection.sql(|connection| {
-        let mut postings = connection.prepare_cached("SELECT offsets FROM posting WHERE segment = ?1")?;
+    let kept = connection.first()?;
+    let (posted, unnamed, lost) = connection.reading(|connection, reader| {
+        let mut postings =
+            connection.prepare_cached("SELECT name, offsets FROM posting WHERE segment = ?1")?;
         let mut rows = postings.query([number(last)])?;
-        let mut posted = 0;
+        let (mut posted, mut unnamed) = (0, false);
         while let Some(row) = rows.next()? {
-            posted += row.get_ref(0)?.as_blob().map_or(0, segment::offsets_in);
+            let bytes = row.get_ref(1)?.as_blob().unwrap_or_default();
+            posted += segment::offsets_in(bytes);
+            match name(connection, reader.names, row.get(0)?) {
+                Ok(_) => {}
+                // Retention removes names with their last record, before the rest of the segment.
+                Err(error) if is_damage(&error) => unnamed |= has_from(kept, first, bytes),
+                Err(error) => return Err(error),
+            }
         }
-        Ok((posted, lost_spans(connection)))
+        Ok((posted, unnamed, lost_spans(connection)))
     })?;
     let records: u64 = without(&lost, first, last).into_iter().map(|(first, last)| last - first + 1).sum();
-    if posted != records.saturating_mul(2) {
-        let what = format!("it has {posted} entries for {records} records").into();
-        return Err(JournalError::Damaged { offset: Offset(last), what });
-    }
-    connection.checked_indexes().insert(last);
-    Ok(())
+    let what = if posted != records.saturating_mul(2) {
+        format!("it has {posted} entries for {records} records").into()
+    } else if unnamed {
+        "a name of its records cannot be read".into()
+    } else {
+        connection.checked_indexes().insert(last);
+        return Ok(());
+    };
+    Err(JournalError::Damaged { offset: Offset(last), what })
+}
+
+/// Whether a posting has an offset from `kept` on; also if it cannot be read.
+fn has_from(kept: u64, first: u64, posting: &[u8]) -> bool {
+    segment::offsets(first, posting).is_none_or(|offsets| offsets.last().is_some_and(|last| *last >= kept))
 }
 
 fn posting(connection: &ReadConnection, first: u64, last: u64, name: u32) -> Result<Vec<u64>, JournalError> {
@@ -324,3 +341,6 @@ fn posting(connection: &ReadConnection, first: u64, last: u64, name: u32) -> Res
         None => Ok(Vec::new()),
     }
 }
+
+#[cfg(test)]
+mod tests;

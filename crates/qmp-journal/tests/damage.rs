@@ -171,6 +171,26 @@ fn damaged_index_loses_no_record() {
     }
 }
 
+/// A name that is gone, or cannot be read, may be the one that a query asks for: its records are reported.
+#[test]
+fn missing_name_is_reported_by_every_query() {
+    let cases = [
+        ("of an event", "DELETE FROM name WHERE name = 'RARE'", 2),
+        ("of a VM", "DELETE FROM name WHERE name = 'web2'", 143),
+        ("unreadable", "UPDATE name SET name = CAST(x'ff' AS TEXT) WHERE name = 'RARE'", 2),
+        ("all", "DELETE FROM name", 1_000),
+    ];
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("journal.db");
+    let whole = make(&path);
+    let intact = fs::read(&path).expect("reads");
+    for (name, change, lost) in cases {
+        fs::write(&path, &intact).expect("writes");
+        sql(&path, change, &[]);
+        assert_eq!(check_no_silent_loss(&path, &whole, name), Some(lost), "{name}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
