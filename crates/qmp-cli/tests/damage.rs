@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use qmp_journal::{Batch, Draft, Journal, JournalOptions, Retention};
+use qmp_journal::{Batch, Change, Class, Digest, Draft, Journal, JournalOptions, Retention};
 use qmp_wire::{Body, DetachReason, UnixMicros};
 use serde_json::Value;
 use support::{Process, directory, run};
@@ -148,6 +148,43 @@ fn why_at_a_time_after_the_last_certain_one_says_so() {
     let verdict =
         "no fault found; 3 records, no segment is sealed yet; no checksum covers records 1 to 3 yet";
     assert!(result.code == Some(0) && result.stdout.contains(verdict), "{result:?}");
+}
+
+/// The digest of a release that does not exist yet.
+#[derive(Debug)]
+struct LaterDigest;
+
+impl Digest for LaterDigest {
+    fn version(&self) -> u32 {
+        1_000_000
+    }
+
+    fn digest(&self, _: UnixMicros, _: &Body<'_>, _: &mut Vec<Change<'static>>) -> Class {
+        Class::default()
+    }
+}
+
+#[test]
+fn summary_of_a_later_release_is_named_by_verify_and_copied_by_backup() {
+    let home = directory();
+    let path = home.path().join("journal.db");
+    let options = JournalOptions { segment_records: 2, digest: &LaterDigest, ..JournalOptions::default() };
+    let journal = Journal::open(&path, options).expect("opens");
+    let attached = Body::Attached { snapshot: "{}".into() };
+    let detached = Body::Detached { reason: DetachReason::HubStopped, detail: None, certain_until: None };
+    let mut batch = Batch::new();
+    for (received, body) in [(1, attached), (2, detached)] {
+        batch.push(&Draft { vm: "vm1", received: UnixMicros(received), body });
+    }
+    journal.appender().append(&mut batch).expect("there is room");
+    journal.close().expect("closes");
+    let source = path.to_str().expect("UTF-8");
+    let result = run(home.path(), &["journal", "verify", source]);
+    let fault = "segment 1 to 2: its summary has version 1000000, and this release knows versions up to ";
+    assert!(result.code == Some(1) && result.stdout.contains(fault), "{result:?}");
+    let copy = home.path().join("copy.db");
+    let result = run(home.path(), &["backup", "--journal", source, copy.to_str().expect("UTF-8")]);
+    assert_eq!(result.code, Some(0), "{result:?}");
 }
 
 #[test]

@@ -129,5 +129,5 @@ pub use schema::{APPLICATION_ID, FORMAT_VERSION};
 pub use segment_counts::{SegmentCounts, VmCounts};
 pub use summary::{CountKey, MinuteCount};
 pub use summary_request::{SummaryRead, SummaryRequest, SummaryVisitor};
-pub use verify::{VerifyReport, verify};
+pub use verify::{VerifyReport, verify, verify_with};
 pub use vm_selection::VmSelection;

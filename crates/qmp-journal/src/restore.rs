@@ -133,6 +133,13 @@ fn read_identity(row: &rusqlite::Row<'_>) -> rusqlite::Result<(u32, u32, u64)> {
     Ok((row.get(1)?, row.get(5)?, unsigned(row.get(6)?)))
 }
 
+/// The name of the event and the data in a row of [`RESTORE_SQL`].
+pub(super) fn event_and_data<'r>(
+    row: &'r rusqlite::Row<'_>,
+) -> rusqlite::Result<(Option<&'r str>, Option<&'r str>)> {
+    Ok((row.get_ref(10)?.as_str_or_null()?, row.get_ref(8)?.as_str_or_null()?))
+}
+
 /// Reads a row of [`RESTORE_SQL`].
 pub(super) fn read_restored(row: &rusqlite::Row<'_>) -> rusqlite::Result<RestoredRecord> {
     let kind: i64 = row.get(2)?;

@@ -12,6 +12,7 @@ use rusqlite::{Connection, Row};
 
 use super::body::RecordKind;
 use super::columns::{minute, number, unsigned};
+use super::digest::{Digest, NoDigest};
 use super::error::{JournalError, storage_text};
 use super::feeds;
 use super::limits::VERIFY_FAULTS_MAX;
@@ -21,7 +22,7 @@ use super::read::ReadConnection;
 use super::restore::{RESTORE_SQL, RestoredRecord, read_restored};
 use super::rows::{Direction, Stretch, lost_spans, walk, without};
 use super::segment::{IndexedRecord, OpenSegment, SealedSegment};
-use super::summary_check::SummaryCheck;
+use super::summary_check::{ExpectedSummary, SummaryCheck};
 use super::verify_numbers::{EpochRow, VmPosition, follows};
 
 /// The result of checking a whole journal.
@@ -53,13 +54,23 @@ pub struct VerifyReport {
 ///
 /// Any [`JournalError`] of opening; [`VerifyReport::faults`] has the faults that are found after that.
 pub fn verify(path: &Path) -> Result<VerifyReport, JournalError> {
+    verify_with(path, &NoDigest)
+}
+
+/// Checks the journal at `path` as [`verify`] does, and compares the summaries of the version of `digest` with what it derives.
+/// A summary of a later version is a fault.
+///
+/// # Errors
+///
+/// Those of [`verify`].
+pub fn verify_with(path: &Path, digest: &dyn Digest) -> Result<VerifyReport, JournalError> {
     let mut connection = ReadConnection::open(path)?;
     let published = PublishedHead::read(path);
     // One transaction, so that all reads see one moment.
     connection.sql(|connection| connection.execute_batch("BEGIN"))?;
     let mut check = Check::default();
     check.pages(connection.connection());
-    if let Err(error) = check.content(&mut connection, published.as_ref()) {
+    if let Err(error) = check.content(&mut connection, published.as_ref(), digest) {
         check.fault(error.to_string());
     }
     Ok(check.report)
@@ -113,6 +124,7 @@ impl Check {
         &mut self,
         connection: &mut ReadConnection,
         published: Option<&PublishedHead>,
+        digest: &dyn Digest,
     ) -> Result<(), JournalError> {
         let (first, head) = (connection.first()?, connection.head_with(published)?);
         (self.report.first, self.report.head) = (Offset(first), Offset(head));
@@ -123,7 +135,7 @@ impl Check {
             self.lost(connection);
             self.load_epochs(connection)?;
             let segments = self.segments(connection)?;
-            self.records(connection, (first, head), segments)?;
+            self.records(connection, (first, head), segments, digest)?;
             self.rest(connection, first)
         })
     }
@@ -237,28 +249,27 @@ impl Check {
         connection: &Connection,
         (first, head): (u64, u64),
         segments: Vec<SegmentRow>,
+        digest: &dyn Digest,
     ) -> rusqlite::Result<()> {
         let sealed = segments.last().map_or(0, |segment| segment.last);
         self.report.sealed = Offset(sealed);
         let mut segments = segments.into_iter().peekable();
         let mut open = OpenSegment::default();
-        let mut summed = SummaryCheck::default();
+        let mut summed = SummaryCheck::new(digest);
         for (from, upto) in without(&self.holes, first, head) {
             let mut take = |row: &Row<'_>| {
                 let offset = unsigned(row.get(0)?);
                 if let Ok(RestoredRecord { record, epoch, seq }) = read_restored(row) {
                     self.compare_numbers(&record, epoch, seq, offset <= sealed);
-                    summed.add(&record);
+                    summed.add(&record, row)?;
                     open.add(record);
                 }
                 while let Some(segment) = segments.next_if(|segment| segment.last <= offset) {
-                    let (postings, counts) = (open.seal(), summed.take());
+                    let (postings, summary) = (open.seal(), summed.take(segment.first));
                     // Retention removes a segment piece by piece.
                     if segment.first >= first {
                         self.compare(connection, &segment, &postings)?;
-                        if let Some(fault) = counts.compare(connection, segment.last)? {
-                            self.fault(format!("segment {} to {}: {fault}", segment.first, segment.last));
-                        }
+                        self.compare_summary(connection, &segment, &summary)?;
                     }
                 }
                 Ok(true)
@@ -330,6 +341,18 @@ impl Check {
             .collect::<rusqlite::Result<_>>()?;
         if found != sealed.postings {
             self.fault(format!("{name}: its postings do not fit its records"));
+        }
+        Ok(())
+    }
+
+    fn compare_summary(
+        &mut self,
+        connection: &Connection,
+        SegmentRow { first, last, .. }: &SegmentRow,
+        summary: &ExpectedSummary,
+    ) -> rusqlite::Result<()> {
+        if let Some(fault) = summary.compare(connection, (*first, *last))? {
+            self.fault(format!("segment {first} to {last}: {fault}"));
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use qmp_journal::{VerifyReport, verify};
+use qmp_history::DIGEST;
+use qmp_journal::{VerifyReport, verify_with};
 use serde_json::json;
 
 use super::backup::journal_of;
@@ -24,8 +25,8 @@ pub struct Journal {
 enum JournalCommand {
     /// Read every record, and compare everything that the file stores twice
     ///
-    /// Checks pages, records, numbering, checksums of sealed segments, indexes and counts. Prints each fault; the exit code is 1
-    /// if there is one. A hub may write the file meanwhile. The default FILE is the journal of the hub that answers, or else
+    /// Checks pages, records, numbering, checksums, indexes and summaries of sealed segments, and counts. Prints each fault; the
+    /// exit code is 1 if there is one. A hub may write the file meanwhile. The default FILE is the journal of the hub that answers, or else
     /// the one where a hub would write.
     Verify(Verify),
 }
@@ -50,7 +51,7 @@ impl Journal {
         let JournalCommand::Verify(Verify { file, json, hub }) = self.command;
         let path = journal_of(file.as_deref(), &hub).await?;
         let of = path.clone();
-        let reading = tokio::task::spawn_blocking(move || verify(&of));
+        let reading = tokio::task::spawn_blocking(move || verify_with(&of, DIGEST));
         let progress = Progress::new(terminal, format!("checking {}", path.display()));
         let found = progress.during(reading).await.map_err(Failure::failed)??;
         output::print(&if json { line(&path, &found) } else { text(&path, &found) })?;

@@ -236,7 +236,8 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let records = written(&home.path().join("a.db")).await;
         assert_eq!(records, written(&home.path().join("b.db")).await);
-        let verified = qmp_journal::verify(&home.path().join("a.db")).expect("reads");
+        let verified =
+            qmp_journal::verify_with(&home.path().join("a.db"), qmp_history::DIGEST).expect("reads");
         assert!(verified.faults.is_empty(), "{:?}", verified.faults);
         let again = write(&home.path().join("a.db"), &machines(), UnixMicros(0), NOW).await;
         assert_eq!(again.expect("opens"), 0, "a journal with records is left as it is");
