@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
+import type { HubRecord } from "../src/api.ts";
 import { accessible, address, hide, launch, length, ready, rows, visit } from "./browser.ts";
 import { Mock, names } from "./mock.ts";
 
@@ -131,6 +132,62 @@ test("thousand_lanes_are_reached_by_scrolling", async (context) => {
       .first()
       .evaluate((row) => row.clientHeight);
     assert.ok(height >= 20, `rows of ${height} pixels`);
+  });
+});
+
+/** Waits until the list shows the row of the record, and no other one, as the chosen one. */
+async function opensAt(page: Page, record: HubRecord): Promise<void> {
+  const row = page.locator('a.record[aria-current="true"]');
+  await row.waitFor();
+  assert.equal(await row.locator("time").getAttribute("datetime"), record.received);
+  await page.waitForFunction(() => {
+    const [list, row] = [".records-scroll", ".record.selected"].map((selector) =>
+      document.querySelector(selector)?.getBoundingClientRect(),
+    );
+    return list !== undefined && row !== undefined && row.top >= list.top && row.bottom <= list.bottom;
+  });
+  assert.equal(await page.locator("a.record[aria-current]").count(), 1);
+  assert.equal(await row.getAttribute("tabindex"), "0");
+}
+
+const linkTo = ({ vm, epoch, seq }: HubRecord): string =>
+  `record=${encodeURIComponent(`${vm}/${epoch}/${seq}`)}`;
+
+test("link_to_record_marks_it_in_the_list_and_scrolls_there", async (context) => {
+  const other = new Mock({ vms: names(200), days: 1 });
+  context.after(() => other.close());
+  const place = await other.listen(0);
+  const day = other.records.filter(({ received }) => Date.parse(received) > Date.now() - 23 * 3_600_000);
+  assert.ok(day.length > 1_000, "more records than the list reads at once");
+  for (const record of [day.at(-100), day.at(-900)]) {
+    assert.ok(record !== undefined);
+    await visit(browser, `${place}/?${linkTo(record)}`, {}, async (page) => {
+      await opensAt(page, record);
+      const offset = await page.locator(".records-scroll").evaluate((list) => list.scrollTop);
+      // The list stands still after that.
+      await page.locator(".records-scroll").evaluate((list) => list.scrollTo({ top: 0 }));
+      other.event("db1", "MEMORY_FAILURE");
+      await page.getByRole("button", { name: /^\+\d+ new$/ }).waitFor();
+      assert.equal(await page.locator(".records-scroll").evaluate((list) => list.scrollTop), 0);
+      assert.ok(offset > 0);
+    });
+  }
+});
+
+test("link_to_record_before_the_live_view_moves_the_view_there", async () => {
+  const record = hub.records.find(({ kind }) => kind === "event");
+  assert.ok(record !== undefined && Date.parse(record.received) < Date.now() - 2 * 86_400_000);
+  await visit(browser, `${url}/?${linkTo(record)}`, {}, async (page) => {
+    await opensAt(page, record);
+    await accessible(page, "a record by its link");
+    await address(page, ({ searchParams }) => searchParams.has("since") && !searchParams.has("live"));
+  });
+  const { received } = hub.records.at(-1) ?? record;
+  const fixed = `since=${new Date(Date.parse(received) - 3_600_000).toISOString()}&until=${received}`;
+  await visit(browser, `${url}/?${fixed}&${linkTo(record)}`, {}, async (page) => {
+    await page.locator(".detail h2").waitFor();
+    assert.deepEqual(view(page), new URLSearchParams(fixed).getAll("since").concat(received));
+    assert.equal(await page.locator("a.record[aria-current]").count(), 0, "a chosen time stays");
   });
 });
 

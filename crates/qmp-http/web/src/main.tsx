@@ -13,6 +13,7 @@ import { type Page, PageProvider, useLocation } from "./page.ts";
 import { EventPage } from "./pages/event.tsx";
 import { FleetPage } from "./pages/fleet.tsx";
 import { VmPage } from "./pages/vm.tsx";
+import { useLinkedRecord } from "./parts/chosen.ts";
 import { Header } from "./parts/header.tsx";
 import { Help } from "./parts/help.tsx";
 import { Notices } from "./parts/notices.tsx";
@@ -70,6 +71,7 @@ function Shown({ client, restart, usualSpan }: AppProps & { usualSpan: Micros | 
     if (record === null) throw new Error("no record is chosen");
     return client.detail(record, signal);
   });
+  useLinkedRecord({ state, go }, detail.value);
   const opening = useRef<AbortController | null>(null);
   const page: Page = {
     client,

@@ -9,6 +9,7 @@ import { usePage } from "../page.ts";
 import { severityOf } from "../severity.ts";
 import { count, line, plural } from "../text.ts";
 import { clock, date, fromRfc3339 } from "../time.ts";
+import { useChosenRow } from "./chosen.ts";
 import { useRecords } from "./records.ts";
 
 interface ListProps {
@@ -21,7 +22,8 @@ interface ListProps {
 
 export function RecordList({ filters, detail, title, hasVm }: ListProps) {
   const { state, select } = usePage();
-  const { records, hasMore, more, read, error, isLoading } = useRecords(filters);
+  const found = useRecords(filters);
+  const { records, hasMore, more, read, error, isLoading } = found;
   const [held, setHeld] = useState<number | null>(null);
   const scroller = useRef<HTMLDivElement>(null);
   const newest = records[0]?.offset ?? 0;
@@ -41,6 +43,7 @@ export function RecordList({ filters, detail, title, hasVm }: ListProps) {
     setHeld(newest);
     scroller.current?.scrollTo({ top: 0 });
   };
+  useChosenRow(scroller, filters, detail, found);
   // Not for each step of a gesture: records of another view are read after it.
   const rows = useMemo(() => {
     const relations = relationsOf(detail);
