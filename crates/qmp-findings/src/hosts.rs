@@ -9,10 +9,10 @@
 
 mod evidence;
 mod run;
-mod crossing;
-mod place;
+mod migration_sides;
+mod host_vm;
 mod overlap;
-mod story;
+mod host_findings;
 mod correlators;
 
 pub use correlators::HostCorrelators;

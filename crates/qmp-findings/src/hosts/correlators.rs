@@ -10,11 +10,11 @@ use crate::kinds::TWO_HOSTS;
 use crate::limits::{HOST_VMS_MAX, VMS_OF_UUID_MAX};
 use crate::members::assert_listed;
 
-use super::evidence::{Evidence, Identity, host, qualified_host, recorded};
+use super::evidence::{Evidence, FindingIdentity, host, qualified_host, recorded};
+use super::host_findings;
+use super::host_vm::{HostVm, HostVmChange};
 use super::overlap::{Overlap, ReportedOverlap};
-use super::place::{Place, PlaceChange};
 use super::run::{Run, RunEnd};
-use super::story;
 
 /// Records of untracked VMs after which room is looked for again: a look visits all VMs.
 const MAKE_ROOM_EVERY: u32 = 4_096;
@@ -23,17 +23,17 @@ const MAKE_ROOM_EVERY: u32 = 4_096;
 #[derive(Debug, Default)]
 pub struct HostCorrelators {
     /// By `HOST/VM`.
-    places: HashMap<Box<str>, Place>,
-    /// The places of each VM that has a UUID.
+    vms: HashMap<Box<str>, HostVm>,
+    /// The names of each VM that has a UUID, one for each host that has it.
     by_uuid: HashMap<u128, Vec<Box<str>>>,
     /// Until when everything that was received at a host was taken, by the host's clock.
     heard: HashMap<Box<str>, UnixMicros>,
     /// The VMs whose overlap can be decided when the host was heard further.
     waiting: HashMap<Box<str>, BTreeSet<u128>>,
-    /// The last overlap of two places that was reported.
+    /// The last overlap of a VM on two hosts that was reported.
     overlaps: BTreeMap<[Box<str>; 2], ReportedOverlap>,
     /// Findings of an earlier run of the hub.
-    recorded: HashSet<Identity>,
+    recorded: HashSet<FindingIdentity>,
     /// The overlaps of an earlier run of the hub that were not over.
     restored: BTreeMap<[Box<str>; 2], ReportedOverlap>,
     /// Records of VMs for which there was no room.
@@ -50,7 +50,7 @@ impl HostCorrelators {
     /// Takes a finding over hosts that is in the journal already. Other records are skipped.
     pub fn restore(&mut self, record: &Record<'_>) {
         let Some((identity, data)) = recorded(record) else { return };
-        if let Some((pair, overlap)) = story::restored_overlap(&identity, &data) {
+        if let Some((pair, overlap)) = host_findings::restored_overlap(&identity, &data) {
             match &*identity.0 {
                 TWO_HOSTS => _ = self.restored.insert(pair, overlap),
                 _ => _ = self.restored.remove(&pair),
@@ -64,10 +64,10 @@ impl HostCorrelators {
         if QualifiedName::parse(vm).is_none() || !self.add(vm) {
             return;
         }
-        let Some(place) = self.places.get_mut(vm) else { return };
-        let before = place.uuid;
-        place.adopt(vm, correlators);
-        let uuid = place.uuid;
+        let Some(host_vm) = self.vms.get_mut(vm) else { return };
+        let before = host_vm.uuid;
+        host_vm.adopt(vm, correlators);
+        let uuid = host_vm.uuid;
         self.regroup(vm, before, uuid);
     }
 
@@ -77,18 +77,18 @@ impl HostCorrelators {
         if record.seq.is_added() || QualifiedName::parse(vm).is_none() || !self.add(vm) {
             return;
         }
-        let Some(place) = self.places.get_mut(vm) else { return };
-        let before = place.uuid;
-        let change = place.take(record, correlators);
-        let after = place.uuid;
-        let PlaceChange { uuid, run, crossing } = change;
+        let Some(host_vm) = self.vms.get_mut(vm) else { return };
+        let before = host_vm.uuid;
+        let change = host_vm.take(record, correlators);
+        let after = host_vm.uuid;
+        let HostVmChange { uuid, run, migration } = change;
         if uuid {
             // What was reported of the other VM of this name is over.
             before.into_iter().for_each(|before| self.examine(before, found));
             self.regroup(vm, before, after);
         }
         let Some(after) = after else { return };
-        if uuid || crossing {
+        if uuid || migration {
             self.match_sides(after, vm, found);
         }
         if uuid || run {
@@ -111,7 +111,7 @@ impl HostCorrelators {
     /// Ends the restoring: what was reported and is over is reported as over.
     pub fn restored(&mut self, found: &mut Vec<Finding>) {
         for (pair, overlap) in std::mem::take(&mut self.restored) {
-            let uuid = self.places.get(&pair[0]).and_then(|place| place.uuid);
+            let uuid = self.vms.get(&pair[0]).and_then(|host_vm| host_vm.uuid);
             self.overlaps.entry(pair).or_insert(overlap);
             uuid.into_iter().for_each(|uuid| self.examine(uuid, found));
         }
@@ -120,43 +120,43 @@ impl HostCorrelators {
     /// The number of VMs, one for each host that has it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.vms.len()
     }
 
     /// Whether no VM is tracked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.vms.is_empty()
     }
 
     /// Adds a VM of a host unless it is there. Returns whether it is there afterwards.
     fn add(&mut self, vm: &str) -> bool {
-        if self.places.contains_key(vm) {
+        if self.vms.contains_key(vm) {
             return true;
         }
-        if self.places.len() >= HOST_VMS_MAX {
+        if self.vms.len() >= HOST_VMS_MAX {
             self.untracked = self.untracked.wrapping_add(1);
             if self.untracked % MAKE_ROOM_EVERY != 1 {
                 return false;
             }
             self.drop_idle();
         }
-        if self.places.len() < HOST_VMS_MAX {
-            self.places.insert(vm.into(), Place::default());
+        if self.vms.len() < HOST_VMS_MAX {
+            self.vms.insert(vm.into(), HostVm::default());
         }
-        self.places.contains_key(vm)
+        self.vms.contains_key(vm)
     }
 
     /// Drops the VMs that do not run, of which nothing is to be concluded.
     fn drop_idle(&mut self) {
-        self.places.retain(|_, place| !place.is_idle());
-        let places = &self.places;
+        self.vms.retain(|_, host_vm| !host_vm.is_idle());
+        let known = &self.vms;
         self.by_uuid.retain(|_, vms| {
-            vms.retain(|vm| places.contains_key(vm));
+            vms.retain(|vm| known.contains_key(vm));
             !vms.is_empty()
         });
         self.overlaps
-            .retain(|pair, overlap| !overlap.is_over && pair.iter().all(|vm| places.contains_key(vm)));
+            .retain(|pair, overlap| !overlap.is_over && pair.iter().all(|vm| known.contains_key(vm)));
     }
 
     fn regroup(&mut self, vm: &str, before: Option<u128>, after: Option<u128>) {
@@ -169,12 +169,12 @@ impl HostCorrelators {
             }
         }
         let Some(after) = after else { return };
-        let places = &self.places;
+        let known = &self.vms;
         let vms = self.by_uuid.entry(after).or_default();
         if vms.iter().any(|other| **other == *vm) {
             return;
         }
-        let is_idle = |vm: &str| places.get(vm).is_none_or(Place::is_idle);
+        let is_idle = |vm: &str| known.get(vm).is_none_or(HostVm::is_idle);
         if vms.len() < VMS_OF_UUID_MAX {
             vms.push(vm.into());
         } else if let Some(idle) = vms.iter_mut().find(|vm| is_idle(vm)) {
@@ -187,17 +187,19 @@ impl HostCorrelators {
         let others = self.by_uuid.get(&uuid).cloned().unwrap_or_default();
         for other in others.iter().filter(|other| host(other) != host(vm)) {
             for (source, destination) in [(vm, &**other), (&**other, vm)] {
-                let left = self.places.get(source).and_then(|place| place.crossings.left.as_ref());
-                let arrived = self.places.get(destination).and_then(|place| place.crossings.arrived.as_ref());
+                let left = self.vms.get(source).and_then(|host_vm| host_vm.migrations.left.as_ref());
+                let arrived =
+                    self.vms.get(destination).and_then(|host_vm| host_vm.migrations.arrived.as_ref());
                 let (Some(left), Some(arrived)) = (left, arrived) else { continue };
-                let Some(finding) = story::migrated(uuid, (source, left), (destination, arrived)) else {
+                let Some(finding) = host_findings::migrated(uuid, (source, left), (destination, arrived))
+                else {
                     continue;
                 };
-                if let Some(place) = self.places.get_mut(source) {
-                    place.crossings.left = None;
+                if let Some(host_vm) = self.vms.get_mut(source) {
+                    host_vm.migrations.left = None;
                 }
-                if let Some(place) = self.places.get_mut(destination) {
-                    place.crossings.arrived = None;
+                if let Some(host_vm) = self.vms.get_mut(destination) {
+                    host_vm.migrations.arrived = None;
                 }
                 self.report(finding, found);
             }
@@ -216,7 +218,7 @@ impl HostCorrelators {
         }
     }
 
-    /// Compares the last runs of two places of a VM.
+    /// Compares the last runs of a VM on two hosts.
     fn compare(&mut self, uuid: u128, pair: &[Box<str>; 2], found: &mut Vec<Finding>) {
         let overlap = self.overlap(pair);
         let is_reported = self.overlaps.get(pair).is_some_and(|reported| !reported.is_over);
@@ -229,7 +231,7 @@ impl HostCorrelators {
         if overlap.is_long() {
             let Overlap { since, until, .. } = overlap;
             let reported = ReportedOverlap { runs, since, until, is_over: false };
-            self.report(story::two_hosts(uuid, pair, &reported), found);
+            self.report(host_findings::two_hosts(uuid, pair, &reported), found);
             self.overlaps.insert(pair.clone(), reported);
             self.follow_overlap(uuid, pair, Some(overlap), found);
         } else if overlap.may_be_long() {
@@ -239,7 +241,7 @@ impl HostCorrelators {
         }
     }
 
-    /// Reports the end of an overlap that was reported. `overlap` is what the places show of it.
+    /// Reports the end of an overlap that was reported. `overlap` is what the runs on both hosts show of it.
     fn follow_overlap(
         &mut self,
         uuid: u128,
@@ -248,20 +250,20 @@ impl HostCorrelators {
         found: &mut Vec<Finding>,
     ) {
         let Some(reported) = self.overlaps.get(pair) else { return };
-        let of_places = || pair.iter().zip(reported.runs).filter_map(|(vm, run)| self.until(vm, run)).min();
-        let until = overlap.map(|overlap| overlap.until).or_else(of_places);
+        let of_runs = || pair.iter().zip(reported.runs).filter_map(|(vm, run)| self.until(vm, run)).min();
+        let until = overlap.map(|overlap| overlap.until).or_else(of_runs);
         let Some(reported) = self.overlaps.get_mut(pair) else { return };
         reported.until = reported.until.max(until.unwrap_or(reported.until));
         if overlap.is_none_or(|overlap| !overlap.may_go_on) {
             reported.is_over = true;
             let reported = reported.clone();
-            self.report(story::over(uuid, pair, &reported, &self.running(pair)), found);
+            self.report(host_findings::over(uuid, pair, &reported, &self.running(pair)), found);
         }
     }
 
-    /// The overlap of the last runs of two places, and the causes of these runs.
+    /// The overlap of the last runs on two hosts, and the causes of these runs.
     fn overlap(&self, pair: &[Box<str>; 2]) -> Option<([Id; 2], Overlap)> {
-        let run = |vm: &str| self.places.get(vm)?.run.as_ref();
+        let run = |vm: &str| self.vms.get(vm)?.run.as_ref();
         let (one, other) = run(&pair[0]).zip(run(&pair[1]))?;
         let overlap = Overlap::of([(one, self.heard_of(&pair[0])), (other, self.heard_of(&pair[1]))]);
         Some(([one.cause, other.cause], overlap))
@@ -269,7 +271,7 @@ impl HostCorrelators {
 
     /// Until when a run of a VM went on for certain, which may be the one before the last.
     fn until(&self, vm: &str, run: Id) -> Option<UnixMicros> {
-        let last = self.places.get(vm)?.run.as_ref()?;
+        let last = self.vms.get(vm)?.run.as_ref()?;
         Some(if last.cause == run { last.certain_until(self.heard_of(vm)) } else { last.earlier_until })
     }
 
@@ -278,9 +280,9 @@ impl HostCorrelators {
         self.heard.get(qualified_host(vm)).copied().unwrap_or(UnixMicros(i64::MIN))
     }
 
-    /// The hosts of these places on which the VM runs.
+    /// The hosts of this pair on which the VM runs.
     fn running(&self, pair: &[Box<str>; 2]) -> Vec<Box<str>> {
-        let run = |vm: &str| self.places.get(vm).and_then(|place| place.run.as_ref());
+        let run = |vm: &str| self.vms.get(vm).and_then(|host_vm| host_vm.run.as_ref());
         let runs = |vm: &str| run(vm).is_some_and(|run: &Run| run.end == RunEnd::Open);
         pair.iter().filter(|vm| runs(vm)).map(|vm| qualified_host(vm).into()).collect()
     }

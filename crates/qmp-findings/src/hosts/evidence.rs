@@ -14,7 +14,7 @@ pub(super) struct Evidence {
 }
 
 /// What makes a finding over hosts another one than all others: its kind and its evidence.
-pub(super) type Identity = (Box<str>, Vec<Evidence>);
+pub(super) type FindingIdentity = (Box<str>, Vec<Evidence>);
 
 impl Evidence {
     pub(super) fn new(vm: &str, id: Id) -> Self {
@@ -37,7 +37,7 @@ impl Evidence {
 }
 
 /// The identity and the data of a recorded finding over hosts; `None` for other records.
-pub(super) fn recorded(record: &Record<'_>) -> Option<(Identity, Map<String, Value>)> {
+pub(super) fn recorded(record: &Record<'_>) -> Option<(FindingIdentity, Map<String, Value>)> {
     let Body::Finding { finding, data: Some(data), .. } = &record.body else { return None };
     if QualifiedName::parse(&record.vm).is_some() {
         return None;

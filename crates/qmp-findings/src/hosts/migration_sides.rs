@@ -13,7 +13,7 @@ use crate::observation::{Arrival, Event, Snapshot};
 
 /// One side of a migration that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Side {
+pub(super) struct MigrationSide {
     /// `completed`, `failed` or `cancelled`.
     pub(super) result: &'static str,
     /// The record with which it was over.
@@ -29,7 +29,7 @@ pub(super) struct Side {
 
 /// The migrations of a VM at its host.
 #[derive(Debug, Default)]
-pub(super) struct Crossings {
+pub(super) struct MigrationSides {
     began: Option<UnixMicros>,
     stopped: Option<(Id, UnixMicros)>,
     /// Whether the VM waits for its state from another host.
@@ -37,16 +37,16 @@ pub(super) struct Crossings {
     /// Whether the VM is in `postmigrate`.
     is_left: bool,
     /// The last migration away that is not told.
-    pub(super) left: Option<Side>,
+    pub(super) left: Option<MigrationSide>,
     /// The last migration to here that is not told.
-    pub(super) arrived: Option<Side>,
+    pub(super) arrived: Option<MigrationSide>,
 }
 
 pub(super) const COMPLETED: &str = "completed";
 const FAILED: &str = "failed";
 const CANCELLED: &str = "cancelled";
 
-impl Crossings {
+impl MigrationSides {
     /// Takes a record, after which the VM is in `condition`. Returns whether a side was added.
     pub(super) fn take(&mut self, record: &Record<'_>, condition: Option<&Condition>) -> bool {
         let sides = (self.left.clone(), self.arrived.clone());
@@ -128,7 +128,7 @@ impl Crossings {
         self.began = None;
     }
 
-    fn side(&self, result: &'static str, (id, at): (Id, UnixMicros)) -> Side {
-        Side { result, id, at, began: self.began, stopped: self.stopped, runs: false }
+    fn side(&self, result: &'static str, (id, at): (Id, UnixMicros)) -> MigrationSide {
+        MigrationSide { result, id, at, began: self.began, stopped: self.stopped, runs: false }
     }
 }

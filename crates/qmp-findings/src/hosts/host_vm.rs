@@ -4,39 +4,39 @@ use qmp_wire::{Body, Record};
 
 use crate::correlators::Correlators;
 
-use super::crossing::Crossings;
+use super::migration_sides::MigrationSides;
 use super::run::Run;
 
 /// A VM on one host: its identity, whether it runs, and its migrations.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(super) struct HostVm {
     pub(super) uuid: Option<u128>,
     pub(super) run: Option<Run>,
-    pub(super) crossings: Crossings,
+    pub(super) migrations: MigrationSides,
 }
 
-/// What a record has changed of a place.
+/// What a record has changed of the VM.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PlaceChange {
+pub(super) struct HostVmChange {
     pub(super) uuid: bool,
     pub(super) run: bool,
-    pub(super) crossing: bool,
+    pub(super) migration: bool,
 }
 
-impl Place {
+impl HostVm {
     /// Takes a record, which `correlators` have taken.
-    pub(super) fn take(&mut self, record: &Record<'_>, correlators: &Correlators) -> PlaceChange {
+    pub(super) fn take(&mut self, record: &Record<'_>, correlators: &Correlators) -> HostVmChange {
         let condition = correlators.condition(&record.vm);
         let opens = matches!(record.body, Body::Attached { .. });
         let uuid = opens && self.identify(&record.vm, correlators);
         if uuid {
             // It is another VM, with the same name.
-            (self.run, self.crossings) = (None, Crossings::default());
+            (self.run, self.migrations) = (None, MigrationSides::default());
         }
-        PlaceChange {
+        HostVmChange {
             uuid,
             run: Run::follow(&mut self.run, Some(record), condition.as_deref()),
-            crossing: self.crossings.take(record, condition.as_deref()),
+            migration: self.migrations.take(record, condition.as_deref()),
         }
     }
 
@@ -45,15 +45,15 @@ impl Place {
         let condition = correlators.condition(vm);
         self.identify(vm, correlators);
         Run::follow(&mut self.run, None, condition.as_deref());
-        self.crossings.follow(condition.as_deref());
+        self.migrations.follow(condition.as_deref());
     }
 
     /// Whether nothing is to be concluded from it any more, unless a record comes.
     pub(super) fn is_idle(&self) -> bool {
         let is_over = |run: &Run| matches!(run.end, super::run::RunEnd::Ended(_));
         self.run.as_ref().is_none_or(is_over)
-            && self.crossings.left.is_none()
-            && self.crossings.arrived.is_none()
+            && self.migrations.left.is_none()
+            && self.migrations.arrived.is_none()
     }
 
     /// Reads the UUID that the VM reported. Returns whether it is another one.

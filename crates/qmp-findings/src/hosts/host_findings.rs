@@ -11,20 +11,20 @@ use crate::limits::{MIGRATION_SIDES_MAX, TWO_HOSTS_MIN};
 use crate::local_time::micros;
 use crate::text;
 
-use super::crossing::{COMPLETED, Side};
-use super::evidence::{Evidence, Identity, qualified_host};
+use super::evidence::{Evidence, FindingIdentity, qualified_host};
+use super::host_vm::write_uuid;
+use super::migration_sides::{COMPLETED, MigrationSide};
 use super::overlap::ReportedOverlap;
-use super::place::write_uuid;
 
 /// A finding with its evidence.
-type Story = (Finding, Vec<Evidence>);
+type FindingWithEvidence = (Finding, Vec<Evidence>);
 
 /// The migration with these two sides, each with its `HOST/VM`; `None` if they are of different migrations.
 pub(super) fn migrated(
     uuid: u128,
-    (source, left): (&str, &Side),
-    (destination, arrived): (&str, &Side),
-) -> Option<Story> {
+    (source, left): (&str, &MigrationSide),
+    (destination, arrived): (&str, &MigrationSide),
+) -> Option<FindingWithEvidence> {
     let is_completed = left.result == COMPLETED;
     let stopped = switchover(left);
     let begin = stopped.filter(|_| is_completed).map_or(left.at, |(_, at)| at);
@@ -63,13 +63,13 @@ pub(super) fn migrated(
 }
 
 /// The stop for the switchover of a migration, or at least shortly before its end.
-fn switchover(left: &Side) -> Option<(Id, UnixMicros)> {
+fn switchover(left: &MigrationSide) -> Option<(Id, UnixMicros)> {
     let earliest = left.began.unwrap_or(UnixMicros(left.at.0.saturating_sub(micros(MIGRATION_SIDES_MAX))));
     left.stopped.filter(|(_, at)| *at >= earliest)
 }
 
-/// The finding that the VM of these places runs on both.
-pub(super) fn two_hosts(uuid: u128, pair: &[Box<str>; 2], overlap: &ReportedOverlap) -> Story {
+/// The finding that the VM runs on both hosts of the pair.
+pub(super) fn two_hosts(uuid: u128, pair: &[Box<str>; 2], overlap: &ReportedOverlap) -> FindingWithEvidence {
     let (vm, [one, other]) = names(pair);
     let summary = format!(
         "{vm} has been running on {one} and on {other} at once for more than {}: two QEMUs may write to its disks.",
@@ -81,13 +81,13 @@ pub(super) fn two_hosts(uuid: u128, pair: &[Box<str>; 2], overlap: &ReportedOver
     finding(TWO_HOSTS, &pair[0], (summary, data), at, evidence)
 }
 
-/// The finding that the VM of these places does not run on both any more, but on the hosts `running`.
+/// The finding that the VM does not run on both hosts of the pair any more, but on the hosts `running`.
 pub(super) fn over(
     uuid: u128,
     pair: &[Box<str>; 2],
     overlap: &ReportedOverlap,
     running: &[Box<str>],
-) -> Story {
+) -> FindingWithEvidence {
     let (vm, [one, other]) = names(pair);
     let least = UnixMicros(overlap.since.0.saturating_add(micros(TWO_HOSTS_MIN)));
     let at = overlap.until.max(least);
@@ -105,9 +105,9 @@ pub(super) fn over(
     finding(TWO_HOSTS_OVER, &pair[0], (summary, data), at, evidence)
 }
 
-/// The places and the overlap in a recorded finding about an overlap; `None` for other findings.
+/// The names of the VM on both hosts, and the overlap, in a recorded finding about an overlap; `None` for other findings.
 pub(super) fn restored_overlap(
-    (kind, evidence): &Identity,
+    (kind, evidence): &FindingIdentity,
     data: &Map<String, Value>,
 ) -> Option<([Box<str>; 2], ReportedOverlap)> {
     let ([one, other], TWO_HOSTS | TWO_HOSTS_OVER) = (evidence.as_slice(), &**kind) else { return None };
@@ -146,14 +146,14 @@ fn between(from: UnixMicros, until: UnixMicros) -> Duration {
     Duration::from_micros(u64::try_from(until.0.saturating_sub(from.0)).unwrap_or(0))
 }
 
-/// A finding about the VM at `place`, `HOST/VM`. It has no causes, which are records of one VM.
+/// A finding about `vm`, `HOST/VM`. It has no causes, which are records of one VM.
 fn finding(
     kind: &'static str,
-    place: &str,
+    vm: &str,
     (summary, data): (String, Map<String, Value>),
     at: UnixMicros,
     evidence: Vec<Evidence>,
-) -> Story {
-    let vm = QualifiedName::divide(place).1.into();
+) -> FindingWithEvidence {
+    let vm = QualifiedName::divide(vm).1.into();
     (Finding { vm, kind, summary, causes: Vec::new(), data, at }, evidence)
 }
