@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use qmp_findings::{COMMAND, KINDS, PROCESS_ENDED, QUERY};
 use qmp_history::{
     CountsRequest, DIGEST, Facet, FindingsRequest, GapsRequest, LaneOrder, Scope, Severity, Timeline,
     TimelineRequest, counts, detail, findings, gaps, timeline,
@@ -300,6 +301,30 @@ fn findings_are_intervals() {
 }
 
 /// Gaps have the length of the time without a monitor, and come in pages.
+/// Every kind of finding is counted, sealed or not; evidence is no finding, and is counted by kind of record.
+#[test]
+fn every_kind_of_finding_is_counted_and_no_evidence() {
+    let evidence = [COMMAND, PROCESS_ENDED, QUERY];
+    let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    let written = WrittenJournal::new(7);
+    let drafts = kinds.iter().chain(&evidence).map(|kind| finding("web1", BEGIN, kind, &[], "{}"));
+    written.append(&drafts.collect::<Vec<_>>());
+    let request = CountsRequest {
+        scope: Scope::default(),
+        by: vec![Facet::Finding, Facet::Kind],
+        buckets: 1,
+        top: 100,
+        zone_micros: 0,
+    };
+    let found = counts(&written.reader(), &request, UnixMicros(BEGIN + HOUR)).expect("reads");
+    let names = |facet: &str| -> BTreeMap<String, u64> {
+        found.by[facet].iter().map(|name| (name.name.to_string(), name.count)).collect()
+    };
+    assert_eq!(names("finding"), kinds.iter().map(|kind| ((*kind).to_owned(), 1)).collect());
+    let all = (kinds.len() + evidence.len()) as u64;
+    assert_eq!(names("kind"), BTreeMap::from([("finding".to_owned(), all)]));
+}
+
 #[test]
 fn gaps_have_their_true_length() {
     let written = WrittenJournal::new(3);

@@ -33,6 +33,9 @@ use crate::window::{Window, WindowArgs};
 pub struct Stats {
     /// By what to count: event, vm, kind, severity, finding, hour or weekday; or by the value of a member of the data, such as
     /// data.node-name
+    ///
+    /// "finding" counts what was concluded. The hub's evidence (command, process-ended, query) has the form of findings and is
+    /// no conclusion: it is in the counts by vm, kind, severity, hour and weekday, and --where finding=query selects it.
     #[arg(long, value_name = "FACET", default_value = "event")]
     by: By,
 
@@ -77,6 +80,7 @@ Examples:
   qmp stats --by hour --vm web1
   qmp stats --by data.node-name --event BLOCK_IO_ERROR   I/O errors by disk
   qmp stats --by vm --event RESET --since 7d             reboots of this week
+  qmp stats --by vm --where finding=command              commands through the hub, by VM
   qmp stats --by finding --json | jq -r 'select(.count > 10) | .name'
   qmp stats --journal backup.db --by weekday --csv > weekdays.csv";
 
@@ -183,7 +187,17 @@ fn is_utf8() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use qmp_findings::{COMMAND, PROCESS_ENDED, QUERY};
+
     use super::*;
+
+    #[test]
+    fn help_names_the_records_that_are_not_counted_as_findings() {
+        let help = Stats::augment_args(clap::Command::new("stats")).render_long_help().to_string();
+        let words: Vec<&str> = help.split_whitespace().collect();
+        let evidence = format!("evidence ({COMMAND}, {PROCESS_ENDED}, {QUERY})");
+        assert!(words.join(" ").contains(&evidence), "{help}");
+    }
 
     #[test]
     fn zone_is_written_as_the_hub_reads_it() {
