@@ -13,20 +13,19 @@ const ROUNDS: usize = 100;
 async fn publishers_connect_while_the_stream_is_created() {
     with_each_server("", async |mut server, _| {
         publish_all(&mut driver(&server), &[Offset(1)]).await;
-        let url = server.url();
+        let address = servers(&[server.url()]);
         let publishers = [(); 3].map(|()| {
-            let url = url.clone();
+            let config = config(address.clone());
             tokio::spawn(async move {
                 loop {
-                    let mut driver =
-                        PublishDriver::new(config(servers(&[url.clone()])), PublisherState::default());
+                    let mut driver = PublishDriver::new(config.clone(), PublisherState::default());
                     publish_all(&mut driver, &[Offset(1)]).await;
                 }
             })
         });
-        let context = async_nats::jetstream::new(async_nats::connect(&url).await.expect("connects"));
-        let server_of = servers(&[url.clone()]);
-        let mut reader = StreamReader::new(server_of, "qmp", Vec::new(), StreamStart::After(0));
+        let context = async_nats::connect(server.url()).await.expect("connects");
+        let context = async_nats::jetstream::new(context);
+        let mut reader = StreamReader::new(address, "qmp", Vec::new(), StreamStart::After(0));
         for _ in 0..ROUNDS {
             reader.create_confirmation_stream().await.expect("a server that runs");
             context.delete_stream("qmp-confirmed").await.expect("a stream");
