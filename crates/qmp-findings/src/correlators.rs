@@ -166,6 +166,12 @@ impl Correlators {
         self.vms.iter().filter_map(|(vm, tracker)| tracker.unended(vm)).collect()
     }
 
+    /// Whether the last epoch of a VM ended because its hub was configured to detach from it.
+    #[must_use]
+    pub fn is_removed(&self, vm: &str) -> bool {
+        self.vms.get(vm).is_some_and(|tracker| tracker.is_removed())
+    }
+
     /// The last record of a VM that is not a finding.
     #[must_use]
     pub fn last(&self, vm: &str) -> Option<Id> {

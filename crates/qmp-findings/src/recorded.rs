@@ -3,9 +3,19 @@
 use qmp_wire::{Body, Record};
 use serde_json::{Map, Value};
 
+use crate::observation::PROCESS_ENDED;
 use crate::persist::Persist as _;
 use crate::state::Explanation;
 use crate::why::{WHY_ENDED, WHY_PAUSED, WHY_SUSPENDED};
+
+/// Whether the record says that QEMU has ended.
+pub(super) fn is_end(record: &Record<'_>) -> bool {
+    match &record.body {
+        Body::Detached { .. } => true,
+        Body::Finding { finding, .. } => *finding == PROCESS_ENDED || *finding == WHY_ENDED,
+        Body::Attached { .. } | Body::Event { .. } => false,
+    }
+}
 
 /// The explanation of the present state in a finding: of an end if the epoch is closed, or else of a stop; `None` for
 /// other records, and for a finding about an earlier epoch.

@@ -5,15 +5,19 @@
 //! resolves nothing: the hub's own absence is no change of the VM. A VM that the hub does not follow any more raises nothing, and
 //! its alerts are resolved; so are those of a VM that its rule does not select any more.
 //!
+//! VMs of other hosts have the time of their host, which is known as far as the host was heard: a host that is not heard
+//! raises nothing, because its VMs may be in another state.
+//!
 //! [`StateAlerts`] is pure: states and times are arguments, findings are the output. The caller keeps the open alerts, and
 //! restores them at its next start.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_wire::UnixMicros;
+use qmp_wire::{QualifiedName, UnixMicros};
 use serde_json::{Map, Value, json};
 
 use crate::condition::Condition;
@@ -204,19 +208,32 @@ impl StateAlerts {
         self.vm_time_passed(vm, now);
     }
 
-    /// Takes the time: every state up to `now` was observed.
+    /// Takes the time at this host: every state of its VMs up to `now` was observed.
     pub fn time_passed(&mut self, now: UnixMicros) {
-        let is_due = |spell: &Spell| spell.deadline().is_some_and(|at| at <= now);
-        let due = self.spells.iter().filter(|(_, spells)| spells.values().any(is_due));
-        let due: Vec<Box<str>> = due.map(|(vm, _)| vm.clone()).collect();
-        due.iter().for_each(|vm| self.vm_time_passed(vm, now));
+        let of_this_host = self.spells.iter().filter(|(vm, _)| host(vm).is_none());
+        due(of_this_host, now).iter().for_each(|vm| self.vm_time_passed(vm, now));
     }
 
-    /// When [`time_passed`](Self::time_passed) has an effect; `None` without a deadline.
+    /// Takes the time at another host: every state of its VMs up to `now` was observed.
+    pub fn host_time_passed(&mut self, host: &str, now: UnixMicros) {
+        let first = format!("{host}/");
+        let from_first = self.spells.range::<str, _>((Bound::Included(&*first), Bound::Unbounded));
+        let of_host = from_first.take_while(|(vm, _)| vm.starts_with(&first));
+        due(of_host, now).iter().for_each(|vm| self.vm_time_passed(vm, now));
+    }
+
+    /// When [`time_passed`](Self::time_passed) or [`take_followed`](Self::take_followed) has an effect; `None` without a
+    /// deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<UnixMicros> {
-        let of_spells = self.spells.values().flat_map(BTreeMap::values).filter_map(Spell::deadline);
+        let of_this_host = self.spells.iter().filter(|(vm, _)| host(vm).is_none());
+        let of_spells = of_this_host.flat_map(|(_, spells)| spells.values()).filter_map(Spell::deadline);
         of_spells.chain(self.leaving.values().copied()).min()
+    }
+
+    /// The VMs that are in a state of a rule, or have an alert.
+    pub fn vms(&self) -> impl Iterator<Item = &str> {
+        self.spells.keys().map(|vm| &**vm)
     }
 
     /// The next finding.
@@ -287,6 +304,20 @@ impl Spell {
             self.progress = Progress::Waits(at.max(now));
         }
     }
+}
+
+/// The VMs with a deadline up to `now`.
+fn due<'s>(
+    spells: impl Iterator<Item = (&'s Box<str>, &'s BTreeMap<Box<str>, Spell>)>,
+    now: UnixMicros,
+) -> Vec<Box<str>> {
+    let is_due = |spell: &Spell| spell.deadline().is_some_and(|at| at <= now);
+    spells.filter(|(_, spells)| spells.values().any(is_due)).map(|(vm, _)| vm.clone()).collect()
+}
+
+/// The host of a VM of another host.
+fn host(vm: &str) -> Option<&str> {
+    QualifiedName::divide(vm).0
 }
 
 fn raised(vm: &str, rule: &StateRule, spell: &Spell, at: UnixMicros) -> Finding {

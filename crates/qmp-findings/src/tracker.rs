@@ -16,7 +16,7 @@ use crate::kinds::{ANSWERS_AGAIN, SILENT};
 use crate::limits::LAST_EVENTS_KEPT;
 use crate::local_time::{LocalClock, Moment};
 use crate::observation::{self, Event, Observation, ObservationKind, ProcessEnd, Snapshot};
-use crate::observation::{COMMAND, PROCESS_ENDED, QUERY};
+use crate::observation::{COMMAND, QUERY};
 use crate::persist::persist;
 use crate::position::{self, Position};
 use crate::process::Identity;
@@ -135,7 +135,7 @@ impl VmTracker {
         let snapshot =
             if is_same_epoch { std::mem::take(&mut self.span.snapshot) } else { Snapshot::default() };
         // The process ends with the epoch.
-        let open = !is_end(record);
+        let open = !recorded::is_end(record);
         self.span = Span { opened_at, open, release: snapshot.release, snapshot, ..Span::default() };
         self.correlators = CorrelatorSet::default();
         if !is_same_epoch {
@@ -254,12 +254,17 @@ impl VmTracker {
     /// The facts about a VM whose end was not seen and which has no open epoch. `None` for a VM that was removed.
     pub(super) fn unended(&self, vm: &str) -> Option<UnendedVm> {
         let opened = self.span.opened.filter(|_| !self.span.open)?;
-        let is_removed = |detached: &Detachment| &*detached.reason == DetachReason::Removed.as_str();
-        if self.correlators.why.status().is_over() || self.detached.as_ref().is_none_or(is_removed) {
+        if self.correlators.why.status().is_over() || self.detached.is_none() || self.is_removed() {
             return None;
         }
         let Snapshot { process, address, .. } = &self.span.snapshot;
         Some(UnendedVm { vm: vm.into(), opened, process: process.clone(), address: address.clone() })
+    }
+
+    /// Whether the last epoch ended because its hub was configured to detach from the VM.
+    pub(super) fn is_removed(&self) -> bool {
+        let removed = DetachReason::Removed;
+        self.detached.as_ref().is_some_and(|detached| *detached.reason == *removed.as_str())
     }
 
     pub(super) fn address(&self) -> Option<&str> {
@@ -387,14 +392,5 @@ impl VmTracker {
         let (at, reason) = (record.received, reason.as_str().into());
         let certain_until = self.span.certain_until.unwrap_or(at);
         self.detached = Some(Detachment { reason, detail, at, certain_until });
-    }
-}
-
-/// Whether the record says that QEMU has ended.
-fn is_end(record: &Record<'_>) -> bool {
-    match &record.body {
-        Body::Detached { .. } => true,
-        Body::Finding { finding, .. } => *finding == PROCESS_ENDED || *finding == crate::why::WHY_ENDED,
-        Body::Attached { .. } | Body::Event { .. } => false,
     }
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use qmp_findings::OpenAlert;
+use qmp_wire::QualifiedName;
 use serde::Serialize;
 
 use crate::state::ApiState;
@@ -10,6 +11,9 @@ use crate::state::ApiState;
 /// An alert that is not resolved.
 #[derive(Serialize)]
 pub(super) struct Alert {
+    /// The host of a VM of another host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Box<str>>,
     vm: Box<str>,
     rule: Box<str>,
     /// The state for which it was raised.
@@ -25,6 +29,7 @@ pub(super) async fn alerts(State(api): State<ApiState>) -> Json<Vec<Alert>> {
 
 impl From<OpenAlert> for Alert {
     fn from(OpenAlert { rule, vm, state, since }: OpenAlert) -> Self {
-        Self { vm, rule, state, since: since.to_string() }
+        let (host, vm) = QualifiedName::divide(&vm);
+        Self { host: host.map(Into::into), vm: vm.into(), rule, state, since: since.to_string() }
     }
 }

@@ -7,9 +7,9 @@
 //! The absence of an event is concluded only after everything that was received by the deadline was read: the observer reads
 //! the clock, waits until all earlier appends are committed, reads up to there, and then passes that time to the correlators.
 //!
-//! VMs of other hosts have states, and nothing else: their own hub records their findings, asks their monitors, and applies
-//! its rules on states to them. Its findings arrive as records. What several hosts tell together is concluded here (see
-//! `hosts.rs`).
+//! VMs of other hosts have states, to which this hub applies its rules on states (see `alerts.rs`), and nothing else: their own
+//! hub records their findings, and asks their monitors. Its findings arrive as records. What several hosts tell together is
+//! concluded here (see `hosts.rs`).
 
 mod alerts;
 mod checkpoint;
@@ -119,6 +119,7 @@ impl Observer {
                 resumed => resumed?,
             };
             let mut rules = self.state_rules.clone();
+            self.recall_alerted().await;
             self.apply_state_rules(&mut rules).await?;
             loop {
                 cursor = self.catch_up(cursor).await?;
@@ -247,7 +248,13 @@ impl Observer {
     async fn hear_hosts(&self, cursor: Cursor) -> Result<Cursor, JournalError> {
         let cursor = self.catch_up(cursor).await?;
         let mut found = Vec::new();
-        self.shared.host_signs.apply(cursor.position(), &mut lock(&self.shared.hosts), &mut found);
+        {
+            let (mut alerts, mut over_hosts) = (lock(&self.shared.alerts), lock(&self.shared.hosts));
+            self.shared.host_signs.apply(cursor.position(), |host, upto| {
+                over_hosts.heard(host, upto, &mut found);
+                alerts::heard(&mut alerts, host, upto, &mut found);
+            });
+        }
         self.append(&found, Vec::new()).await?;
         Ok(cursor)
     }
@@ -268,7 +275,7 @@ impl Observer {
             return Ok(());
         }
         let mut batch = Batch::new();
-        for finding in findings.iter().filter(|finding| !is_of_other_host(&finding.vm)) {
+        for finding in findings.iter().filter(|finding| alerts::is_own(finding)) {
             batch.push(&Draft { vm: &finding.vm, received: finding.at, body: finding.body() });
         }
         checkpoints.into_iter().for_each(|checkpoint| batch.push_checkpoint(checkpoint));

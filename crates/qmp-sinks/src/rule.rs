@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use qmp_findings::{ALERT, RESOLVED};
 use qmp_journal::{Globs, Query, RecordKind, WherePath};
-use qmp_wire::{Body, Record};
+use qmp_wire::{Body, QualifiedName, Record};
 
 use super::delivery::RuleAction;
 use super::delivery_limit::DeliveryLimit;
@@ -62,6 +62,8 @@ pub struct Selection {
     pub host: Globs,
     /// Conditions on the data, all of which must match.
     pub where_: Vec<WherePath>,
+    /// Only records of this hub: of VMs of this host, and those that it added to the records of other hosts.
+    pub of_this_hub: bool,
 }
 
 impl StateSelection {
@@ -85,8 +87,9 @@ impl RuleConfig {
 
     /// Whether it selects every record of the journal.
     pub(super) fn selects_all(&self) -> bool {
-        let Selection { event, finding, kind, vm, host, where_ } = &self.selection;
-        self.states.is_none()
+        let Selection { event, finding, kind, vm, host, where_, of_this_hub } = &self.selection;
+        !of_this_hub
+            && self.states.is_none()
             && event.is_none()
             && finding.is_none()
             && kind.is_empty()
@@ -109,15 +112,15 @@ impl PartialEq for RuleConfig {
 }
 
 impl Selection {
-    /// Selects the alerts of the rule `name`, and their ends, of all VMs of this host: an alert ends when the rule does not
-    /// select its VM any more.
+    /// Selects the alerts that this hub raised for the rule `name`, and their ends, of all VMs: an alert ends when the rule
+    /// does not select its VM any more.
     #[must_use]
     pub fn of_alerts(name: &str) -> Self {
         let own = format!("rule={}", serde_json::Value::from(name));
         Self {
             finding: Some(Globs::parse([ALERT, RESOLVED]).expect("two names are patterns")),
-            vm: Globs::parse(["/*"]).expect("a name is a pattern"),
             where_: vec![own.parse().expect("a path and a value are a condition")],
+            of_this_hub: true,
             ..Self::default()
         }
     }
@@ -156,6 +159,9 @@ impl Selection {
 
     /// Whether the rule selects a record that [`query`](Self::query) found.
     pub(super) fn matches(&self, record: &Record<'_>) -> bool {
+        if self.of_this_hub && QualifiedName::parse(&record.vm).is_some() && !record.seq.is_added() {
+            return false;
+        }
         let named =
             |globs: &Option<Globs>, name: &str| globs.as_ref().is_some_and(|globs| globs.matches(name));
         let is_everything = self.event.is_none() && self.finding.is_none() && self.kind.is_empty();
@@ -171,7 +177,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use qmp_wire::{DetachReason, Epoch, Seq, UnixMicros};
+    use qmp_wire::{ADDED_SEQ_FIRST, DetachReason, Epoch, Seq, UnixMicros};
 
     use super::*;
 
@@ -222,13 +228,20 @@ mod tests {
     #[test]
     fn alerts_of_a_rule_are_those_that_this_hub_raised() {
         let selection = Selection::of_alerts("page");
-        let cases = [("web1", "page", true), ("web1", "mail", false), ("node1/web1", "page", false)];
-        for (vm, rule, expected) in cases {
+        let added = Seq(ADDED_SEQ_FIRST + 1);
+        let cases = [
+            ("web1", Seq(1), "page", true),
+            ("web1", Seq(1), "mail", false),
+            ("node1/web1", Seq(1), "page", false),
+            ("node1/web1", added, "page", true),
+            ("node1/web1", added, "mail", false),
+        ];
+        for (vm, seq, rule, expected) in cases {
             let data = Some(format!(r#"{{"rule": "{rule}"}}"#).into());
             let body = Body::Finding { finding: ALERT.into(), summary: "".into(), causes: Vec::new(), data };
-            let alert = Record { vm: vm.into(), ..record(body) };
+            let alert = Record { vm: vm.into(), seq, ..record(body) };
             let is_selected = selection.query().matches(&alert) && selection.matches(&alert);
-            assert_eq!(is_selected, expected, "{vm} {rule}");
+            assert_eq!(is_selected, expected, "{vm} {seq:?} {rule}");
         }
     }
 }

@@ -118,28 +118,12 @@ impl Status {
             (_, vms) => table::tables(vms, left.unwrap_or_default(), is_alarm, palette, &zone),
         };
         output::print(&text)?;
-        let text = self.rules(&client, palette, &zone).await;
+        let name = vms.first().filter(|_| self.name.is_some()).map(|vm| vm.vm.as_str());
+        let text = rules(name, &client, palette, &zone).await;
         if !text.is_empty() {
             output::print(&format!("\n{text}"))?;
         }
         Ok(exit)
-    }
-
-    /// The alerts that are raised, the sources and rules that fail, which cannot report their own failure, and the silences; with a
-    /// NAME, only the alerts and silences of that VM.
-    async fn rules(&self, client: &HubClient, palette: Palette, zone: &TimeZone) -> String {
-        let mut alerts = client.alerts().await.unwrap_or_default();
-        alerts.retain(|alert| self.name.as_ref().is_none_or(|name| alert.vm == *name));
-        let mut text = stuck::alerts(&alerts, palette, zone);
-        if self.name.is_none() {
-            if let Ok(info) = client.info().await {
-                text += &stuck::sources(&info.from, palette, zone);
-            }
-            text += &stuck::stuck(&client.sinks().await.unwrap_or_default(), palette, zone);
-        }
-        let mut silences = client.silences().await.unwrap_or_default();
-        silences.retain(|silence| self.name.as_ref().is_none_or(|name| is_silence_of(silence, name)));
-        text + &silenced(&silences, palette, zone)
     }
 
     /// Whether the options select this VM.
@@ -149,6 +133,23 @@ impl Status {
     }
 }
 
+/// The alerts that are raised, the sources and rules that fail, which cannot report their own failure, and the silences; with a
+/// VM, only the alerts and silences of that one.
+async fn rules(vm: Option<&str>, client: &HubClient, palette: Palette, zone: &TimeZone) -> String {
+    let mut alerts = client.alerts().await.unwrap_or_default();
+    alerts.retain(|alert| vm.is_none_or(|vm| alert.vm == vm));
+    let mut text = stuck::alerts(&alerts, palette, zone);
+    if vm.is_none() {
+        if let Ok(info) = client.info().await {
+            text += &stuck::sources(&info.from, palette, zone);
+        }
+        text += &stuck::stuck(&client.sinks().await.unwrap_or_default(), palette, zone);
+    }
+    let mut silences = client.silences().await.unwrap_or_default();
+    silences.retain(|silence| vm.is_none_or(|vm| is_silence_of(silence, vm)));
+    text + &silenced(&silences, palette, zone)
+}
+
 /// The order of VMs: by name, and those that left after the others, as the hub lists them.
 fn by_name(vm: &Vm) -> (bool, &str) {
     if vm.state == "left" { (true, "") } else { (false, &vm.vm) }
@@ -156,7 +157,7 @@ fn by_name(vm: &Vm) -> (bool, &str) {
 
 /// Whether the silence is for the VM; true if its pattern cannot be read.
 fn is_silence_of(silence: &SilenceInfo, vm: &str) -> bool {
-    Globs::parse([&silence.vms]).map_or(true, |globs| globs.matches(vm))
+    Globs::parse([&silence.vms]).map_or(true, |globs| globs.matches_vm(vm))
 }
 
 /// The failure for a state that no VM can have, as far as this release knows, and that none of `vms` has.

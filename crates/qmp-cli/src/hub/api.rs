@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::client::HubClient;
 use super::error::HubError;
-use super::info::{AlertInfo, ExecuteReply, HubCheckpoint, HubInfo, SilenceInfo, SinkInfo, VmInfo};
+use super::info::{AlertInfo, ExecuteReply, HubCheckpoint, HubInfo, SilenceInfo, SinkInfo, VmInfo, qualify};
 use super::lines::{self, Lines};
 use super::request::{self, Query};
 
@@ -95,7 +95,9 @@ impl HubClient {
 
     /// Requests the alerts that are raised at present. A hub of an earlier release has none.
     pub async fn alerts(&self) -> Result<Vec<AlertInfo>, HubError> {
-        self.get_json("/v1/alerts").await
+        let mut alerts: Vec<AlertInfo> = self.get_json("/v1/alerts").await?;
+        alerts.iter_mut().for_each(|alert| qualify(alert.host.as_deref(), &mut alert.vm));
+        Ok(alerts)
     }
 
     /// Requests the silences that last at present. A hub of an earlier release has none.

@@ -130,7 +130,10 @@ pub struct SinkInfo {
 /// An alert of a rule on states that is not resolved.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AlertInfo {
-    /// The VM.
+    /// The host of a VM of another host.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The VM; in the response of [`alerts`](super::HubClient::alerts) the qualified name.
     pub vm: String,
     /// The rule.
     pub rule: String,

@@ -1,105 +1,15 @@
 //! Findings over hosts: two emulated hosts, whose hubs publish what their journals get, a real server, and a fleet hub.
 
-use std::path::Path;
 use std::time::Duration;
 
+use crate::support::Watcher;
 use crate::support::client::{get_json, get_lines};
-use crate::support::{Watcher, config, rules};
+use crate::support::fleet_host::{Host, UUID, fleet_hub, fleet_hub_with, has_read};
 use qmp_daemon::Daemon;
-use qmp_hub::{FleetSourceConfig, HOST_SILENT_AFTER};
-use qmp_journal::{Batch, Draft, Query};
+use qmp_journal::Query;
 use qmp_testing::{NatsServer, poll_until};
-use qmp_wire::{Body, DetachReason, Offset, UnixMicros};
+use qmp_wire::{Body, Offset, UnixMicros};
 use serde_json::json;
-use tempfile::TempDir;
-
-const UUID: &str = "12345678-9abc-def0-1234-56789abcdef0";
-
-/// The hub of a host without VMs. Its records come from the test, with times of the past.
-struct Host {
-    home: TempDir,
-    hub: Daemon,
-    began: UnixMicros,
-}
-
-impl Host {
-    async fn start(server: &NatsServer, name: &str) -> Self {
-        Self::start_in(tempfile::tempdir().expect("a directory"), server, name).await
-    }
-
-    /// The same with the journal in a directory.
-    async fn start_in(home: TempDir, server: &NatsServer, name: &str) -> Self {
-        let mut config = config(home.path(), &[]);
-        config.host = Some(name.into());
-        config.rules = rules(&format!("[[rule]]\nname = 'fleet'\nfrom = 'start'\nnats = '{}'", server.url()));
-        let hub = Daemon::start(config).await.expect("starts");
-        // All hosts begin at the same hour.
-        let hour = 3_600_000_000;
-        let began = UnixMicros(qmp_host::clock::now().0.div_euclid(hour) * hour - 24 * hour);
-        Self { home, hub, began }
-    }
-
-    /// Records lines about the VM `web1`, each with its second: `attached STATE`, `detached`, or an event.
-    async fn records(&self, lines: &[(f64, &'static str)]) {
-        self.records_of("web1", lines).await;
-    }
-
-    /// The same of another VM, or a finding, `finding KIND`.
-    async fn records_of(&self, vm: &str, lines: &[(f64, &'static str)]) {
-        let mut batch = Batch::new();
-        for (second, line) in lines {
-            let (word, data) = line.split_once(' ').unwrap_or((line, ""));
-            let body = match word {
-                "attached" => Body::Attached { snapshot: snapshot(data).into() },
-                "detached" => {
-                    Body::Detached { reason: DetachReason::PeerClosed, detail: None, certain_until: None }
-                }
-                "finding" => Body::Finding {
-                    finding: data.into(),
-                    summary: "as it was".into(),
-                    causes: Vec::new(),
-                    data: Some("{}".into()),
-                },
-                name => Body::Event {
-                    name: name.into(),
-                    sent_name: None,
-                    timestamp: None,
-                    data: (!data.is_empty()).then(|| data.into()),
-                },
-            };
-            #[expect(clippy::cast_possible_truncation, reason = "seconds of a test")]
-            let received = UnixMicros(self.began.0 + (second * 1e6) as i64);
-            batch.push(&Draft { vm, received, body });
-        }
-        self.hub.journal().appender().append_when_room(&mut batch).await.expect("an open journal");
-    }
-}
-
-fn snapshot(state: &str) -> String {
-    let status = json!({"status": state, "running": state == "running"});
-    json!({"query-status": status, "query-uuid": {"UUID": UUID}, "query-name": {"name": "web1"}}).to_string()
-}
-
-async fn fleet_hub(home: &Path, server: &NatsServer, rule: &str) -> Daemon {
-    fleet_hub_with(home, server, rule, HOST_SILENT_AFTER).await
-}
-
-async fn fleet_hub_with(home: &Path, server: &NatsServer, rule: &str, silent_after: Duration) -> Daemon {
-    let mut config = config(home, &[]);
-    config.findings = true;
-    config.host_silent_after = silent_after;
-    config.from = vec![server.url().parse::<FleetSourceConfig>().expect("a source")];
-    config.rules = rules(rule);
-    Daemon::start(config).await.expect("starts")
-}
-
-/// Waits until the fleet hub has no record to read.
-async fn has_read(hub: &Daemon, records: u64) {
-    let is_read = |hub: &Daemon| {
-        hub.sources().iter().any(|status| status.records >= records && status.lag_records == 0)
-    };
-    poll_until("the records", async || is_read(hub).then_some(())).await;
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migration_between_two_hosts_is_one_finding() {

@@ -10,6 +10,7 @@ mod findings_checkpoints;
 mod findings_real_qemu;
 mod findings_recorded;
 mod fleet;
+mod fleet_alerts;
 mod fleet_findings;
 mod fleet_real_qemu;
 mod hub_damage;

@@ -117,6 +117,12 @@ impl HostCorrelators {
         }
     }
 
+    /// Until when everything that was received at a host was taken; `None` for a host that was not heard.
+    #[must_use]
+    pub fn heard_upto(&self, host: &str) -> Option<UnixMicros> {
+        self.heard.get(host).copied()
+    }
+
     /// The number of VMs, one for each host that has it.
     #[must_use]
     pub fn len(&self) -> usize {

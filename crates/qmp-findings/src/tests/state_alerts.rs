@@ -164,6 +164,28 @@ fn condition_has_the_explanation_of_the_state() {
 }
 
 #[test]
+fn vm_of_another_host_has_the_time_of_its_host() {
+    let paused = Condition {
+        state: "paused".into(),
+        since: UnixMicros(0),
+        cause: (Epoch(1), Seq(1)),
+        reason: Box::default(),
+    };
+    let mut alerts = started(&rule(&["paused"], None), None);
+    for vm in ["node1/vm1", "node10/vm1"] {
+        alerts.observe(vm, Some(&paused), UnixMicros(1));
+    }
+    assert_eq!(alerts.deadline(), None, "it is not of this host");
+    alerts.time_passed(UnixMicros(9 * FOR));
+    alerts.host_time_passed("node2", UnixMicros(9 * FOR));
+    alerts.host_time_passed("node1", UnixMicros(FOR - 1));
+    assert_eq!(alerts.poll_output(), None, "its host was not heard for that long");
+    alerts.host_time_passed("node1", UnixMicros(FOR + 1));
+    let found: Vec<Finding> = std::iter::from_fn(|| alerts.poll_output()).collect();
+    assert_eq!((short(&found), &*found[0].vm), (format!("alert paused@{FOR}"), "node1/vm1"));
+}
+
+#[test]
 fn rule_is_not_about_vms_that_it_does_not_select() {
     let mut alerts = started(&rule(&["paused"], None), None);
     let paused = Condition {

@@ -1,15 +1,20 @@
-//! Rules on states: the observer passes on the state of each VM of this host after each record, and the time.
+//! Rules on states: the observer passes on the state of each VM after each record, and the time.
+//!
+//! At a fleet hub they are also about the VMs of other hosts. The time of such a VM is how far its host was heard, and its
+//! alerts are records that this hub adds to those of its host.
 
 use std::sync::Arc;
 
-use qmp_findings::{Correlators, Finding, OpenAlert, StateAlerts, StateRule};
-use qmp_host::lock;
+use qmp_findings::{
+    ALERT, Correlators, Finding, HostCorrelators, OpenAlert, RESOLVED, StateAlerts, StateRule,
+};
+use qmp_host::{blocking, lock};
 use qmp_journal::JournalEnded;
-use qmp_wire::{Record, UnixMicros};
+use qmp_wire::{QualifiedName, Record, UnixMicros};
 use tokio::sync::{Notify, watch};
 
 use super::vm_states::FollowedVms;
-use super::{Observer, ObserverState, everything_by};
+use super::{Observer, ObserverState, RECEIPT_MAX, everything_by, hosts};
 use crate::vm::is_of_other_host;
 
 impl Observer {
@@ -25,11 +30,19 @@ impl Observer {
         (self.silences_changed, self.vm_removed) = (silences_changed, vms.removed());
         self.shared.followed.get_or_init(|| vms);
         let mut alerts = lock(&self.shared.alerts);
-        // The alerts of other hosts' rules of the same name are among those in the journal.
-        open.into_iter().filter(|alert| !is_of_other_host(&alert.vm)).for_each(|alert| alerts.restore(alert));
+        open.into_iter().for_each(|alert| alerts.restore(alert));
         drop(alerts);
         self.state_rules = Some(rules);
         self
+    }
+
+    /// Reads the VMs of other hosts with an alert from before the start: those without recent records were not read again.
+    pub(super) async fn recall_alerted(&self) {
+        let of_other_host = |vm: &&str| is_of_other_host(vm);
+        let alerted: Vec<Box<str>> =
+            lock(&self.shared.alerts).vms().filter(of_other_host).map(Box::from).collect();
+        let states = self.vm_states();
+        blocking(move || states.recall(alerted.iter().map(|vm| &**vm))).await;
     }
 
     /// Applies the present rules to the states so far.
@@ -46,19 +59,52 @@ impl Observer {
 }
 
 impl ObserverState {
-    /// Passes the states of all VMs of this host to the rules on states, and the time: everything received before `now` was read.
+    /// Passes the states of all VMs to the rules on states, and the time: everything received before `now` was read.
     pub(super) fn alerts_at(&self, now: UnixMicros, found: &mut Vec<Finding>) {
         let (correlators, mut alerts) = (self.lock(), lock(&self.alerts));
         if alerts.is_idle() {
             return;
         }
-        alerts.take_followed(|vm| self.is_followed(vm), now);
-        for vm in correlators.vms().filter(|vm| self.is_followed(vm)) {
+        let over_hosts = lock(&self.hosts);
+        alerts.take_followed(|vm| self.is_followed(vm, &correlators), now);
+        for vm in correlators.vms().filter(|vm| self.is_followed(vm, &correlators)) {
+            let Some(now) = time_of(vm, now, &correlators, &over_hosts) else { continue };
             alerts.observe(vm, correlators.condition(vm).as_deref(), now);
         }
         alerts.time_passed(now);
         found.extend(std::iter::from_fn(|| alerts.poll_output()));
     }
+}
+
+/// The time of a VM, at `now` at this host; `None` if no record of the VM was read.
+fn time_of(
+    vm: &str,
+    now: UnixMicros,
+    correlators: &Correlators,
+    over_hosts: &HostCorrelators,
+) -> Option<UnixMicros> {
+    let Some(QualifiedName { host, .. }) = QualifiedName::parse(vm) else { return Some(now) };
+    let heard = over_hosts.heard_upto(host).map(certain_at);
+    heard.or_else(|| correlators.position(vm).map(|last| last.received))
+}
+
+/// The time at a host by which everything that was received there is in the journal, if a record of `heard` is.
+fn certain_at(heard: UnixMicros) -> UnixMicros {
+    UnixMicros(heard.0.saturating_sub(i64::try_from(RECEIPT_MAX.as_micros()).unwrap_or(i64::MAX)))
+}
+
+/// Passes on how far a host was heard.
+pub(super) fn heard(alerts: &mut StateAlerts, host: &str, upto: UnixMicros, found: &mut Vec<Finding>) {
+    if !alerts.is_idle() {
+        alerts.host_time_passed(host, certain_at(upto));
+        found.extend(std::iter::from_fn(|| alerts.poll_output()));
+    }
+}
+
+/// Whether a finding is about a VM of this host, or an alert about one of another host: the hub of that host records the
+/// other findings.
+pub(super) fn is_own(finding: &Finding) -> bool {
+    !is_of_other_host(&finding.vm) || finding.kind == ALERT || finding.kind == RESOLVED
 }
 
 /// Passes the state of a VM after a record to the rules on states.
@@ -69,10 +115,21 @@ pub(super) fn observe(
     record: &Record<'_>,
     found: &mut Vec<Finding>,
 ) {
-    if alerts.is_idle() || !shared.is_followed(&record.vm) {
+    if alerts.is_idle() {
         return;
     }
-    alerts.observe(&record.vm, correlators.condition(&record.vm).as_deref(), record.received);
+    if let Some(host) = hosts::sender(record) {
+        heard(alerts, host, record.received, found);
+    } else if is_of_other_host(&record.vm) {
+        // It has the time of this host.
+        return;
+    }
+    if shared.is_followed(&record.vm, correlators) {
+        alerts.observe(&record.vm, correlators.condition(&record.vm).as_deref(), record.received);
+    } else if is_of_other_host(&record.vm) {
+        // Its hub has removed it, of which nothing else notifies.
+        alerts.take_followed(|vm| shared.is_followed(vm, correlators), record.received);
+    }
     found.extend(std::iter::from_fn(|| alerts.poll_output()));
 }
 

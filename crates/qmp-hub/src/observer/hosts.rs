@@ -35,7 +35,7 @@ pub(super) fn restore(hosts: &mut HostCorrelators, reader: &Reader) -> Result<()
 }
 
 /// The host whose hub published the record; `None` for a record of this hub.
-fn sender<'r>(record: &'r Record<'_>) -> Option<&'r str> {
+pub(super) fn sender<'r>(record: &'r Record<'_>) -> Option<&'r str> {
     QualifiedName::parse(&record.vm).filter(|_| !record.seq.is_added()).map(|name| name.host)
 }
 
@@ -60,10 +60,10 @@ impl HostSigns {
     }
 
     /// Passes on the signs of hosts whose records were read.
-    pub(super) fn apply(&self, position: Offset, hosts: &mut HostCorrelators, found: &mut Vec<Finding>) {
+    pub(super) fn apply(&self, position: Offset, mut heard: impl FnMut(&str, UnixMicros)) {
         let mut pending = lock(&self.pending);
         for (host, (upto, _)) in pending.extract_if(|_, (_, committed)| *committed <= position) {
-            hosts.heard(&host, upto, found);
+            heard(&host, upto);
         }
     }
 }

@@ -207,9 +207,14 @@ impl VmStates {
 }
 
 impl ObserverState {
-    /// Whether the hub follows a VM.
-    pub(super) fn is_followed(&self, vm: &str) -> bool {
-        !is_of_other_host(vm) && self.followed.get().is_none_or(|followed| followed.contains(vm))
+    /// Whether the hub follows a VM. One of another host counts as followed from its first record in the journal until its
+    /// hub has removed it; one that is not kept in memory, too.
+    pub(super) fn is_followed(&self, vm: &str, correlators: &Correlators) -> bool {
+        if is_of_other_host(vm) {
+            let is_in_journal = correlators.position(vm).is_some() || !correlators.has_vm(vm);
+            return is_in_journal && !correlators.is_removed(vm);
+        }
+        self.followed.get().is_none_or(|followed| followed.contains(vm))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Correlators> {

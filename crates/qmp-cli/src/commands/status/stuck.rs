@@ -49,7 +49,7 @@ pub(super) fn sources(sources: &[FleetSourceInfo], palette: Palette, zone: &Time
 /// A line for each alert that is raised; empty if there is none.
 pub(super) fn alerts(alerts: &[AlertInfo], palette: Palette, zone: &TimeZone) -> String {
     let line = |alert: &AlertInfo| {
-        let AlertInfo { vm, rule, state, since } = alert;
+        let AlertInfo { vm, rule, state, since, .. } = alert;
         let text = format!("{state} since {} (rule {rule})", local(since, zone));
         format!("alert {}: {}\n", palette.bold(escape::text(vm)), escape::text(&text))
     };
@@ -128,6 +128,7 @@ mod tests {
     #[test]
     fn alert_is_listed_with_its_state_and_rule() {
         let alert = AlertInfo {
+            host: None,
             vm: "web1".into(),
             rule: "stopped".into(),
             state: "io-error".into(),

@@ -171,7 +171,7 @@ fn selection(settings: &mut Settings<'_, '_>) -> Selection {
     for warning in selected.warnings(&where_) {
         settings.warn(&keys::WHERE, &warning);
     }
-    Selection { event, finding, kind, vm, host, where_ }
+    Selection { event, finding, kind, vm, host, where_, ..Selection::default() }
 }
 
 /// The states of a rule; `None` for a rule on records.

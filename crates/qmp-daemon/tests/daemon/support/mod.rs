@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod endpoints;
+pub(crate) mod fleet_host;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
 pub(crate) mod receiver;

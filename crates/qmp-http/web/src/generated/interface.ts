@@ -1,6 +1,7 @@
 // Written by `cargo xtask codegen` from crates/qmp-http/src/openapi.json.
 
 export type Alert = {
+  host?: HostName;
   /** The name of the rule. */
   rule: string;
   /** When the state began. RFC 3339 in UTC, with six digits. */
