@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::{Query, State};
 use qmp_findings::state::{Explanation, LastEvent, VmState};
-use qmp_hub::FollowedVm;
 use qmp_hub::relay::RelayStatus;
+use qmp_hub::{FollowedVm, VmOnTwoHosts};
 use qmp_journal::JournalVm;
 use qmp_wire::{QualifiedName, UnixMicros};
 use serde::Serialize;
@@ -78,6 +78,12 @@ struct Connection {
     /// Why an attached monitor does not answer, as far as the host shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     unresponsive: Option<String>,
+    /// Since when the VM has been running on several hosts at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    two_hosts_since: Option<String>,
+    /// The other hosts on which it runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also_on: Vec<Box<str>>,
     /// The reason, in one word, why the monitor is not attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -102,8 +108,10 @@ pub(super) async fn vms(
     let mut list: Vec<VmEntry> = vms.iter().zip(states).map(in_list).collect();
     let of_other_hosts = foreign::of_other_hosts(&in_journal);
     let known = known_of_other_hosts(&api, &of_other_hosts).await;
+    let mut on_two_hosts = api.vm_states.on_two_hosts();
     let entries = of_other_hosts.iter().zip(known).map(|(vm, (address, known))| {
-        let connection = of_other_host(&api, vm, address, &known);
+        let two_hosts = on_two_hosts.remove(&vm.vm);
+        let connection = of_other_host(&api, vm, (address, two_hosts), &known);
         VmEntry::new(connection, Some(vm.epoch.0), known, as_of.clone())
     });
     list.extend(entries);
@@ -126,6 +134,8 @@ fn of_left(vm: LeftVm, as_of: Option<String>) -> VmEntry {
         error: vm.known.detached.as_ref().and_then(|detached| detached.detail.clone()),
         silent_since: None,
         unresponsive: None,
+        two_hosts_since: None,
+        also_on: Vec::new(),
         reason: None,
     };
     VmEntry::new(connection, Some(vm.epoch), vm.known, as_of)
@@ -153,7 +163,9 @@ pub(super) async fn vm(
     let Some(vm) = api.vms.get(&name) else {
         let vm = foreign::find(&api, &name).await?;
         let (address, known) = known_of_other_hosts(&api, &[&vm]).await.pop().unwrap_or_default();
-        let (connection, as_of) = (of_other_host(&api, &vm, address, &known), stall::since(&api));
+        let two_hosts = api.vm_states.on_two_hosts().remove(&vm.vm);
+        let connection = of_other_host(&api, &vm, (address, two_hosts), &known);
+        let as_of = stall::since(&api);
         return Ok(Json(VmDetail { connection, known, relays: Vec::new(), as_of }));
     };
     let relays = relays::of_vm(&api, &name);
@@ -175,7 +187,12 @@ async fn known_of_other_hosts(api: &ApiState, vms: &[&JournalVm]) -> Vec<(Option
 }
 
 /// The connection of the hub of another host, by its records.
-fn of_other_host(api: &ApiState, vm: &JournalVm, address: Option<Box<str>>, known: &VmState) -> Connection {
+fn of_other_host(
+    api: &ApiState,
+    vm: &JournalVm,
+    (address, two_hosts): (Option<Box<str>>, Option<VmOnTwoHosts>),
+    known: &VmState,
+) -> Connection {
     let (host, name) = QualifiedName::divide(&vm.vm);
     // A host that is silent cannot say that its VM is.
     let host_silent_since = host.and_then(|host| api.sources.silent_since(host)).filter(|_| vm.attached);
@@ -193,6 +210,8 @@ fn of_other_host(api: &ApiState, vm: &JournalVm, address: Option<Box<str>>, know
         error: detached.and_then(|detached| detached.detail.clone()),
         silent_since: silent_since.map(rfc3339),
         unresponsive: host_silent_since.map(|_| "its host is silent".to_owned()),
+        two_hosts_since: two_hosts.as_ref().map(|two_hosts| rfc3339(two_hosts.since)),
+        also_on: two_hosts.map(|two_hosts| two_hosts.also_on).unwrap_or_default(),
         reason: None,
     }
 }
@@ -211,6 +230,8 @@ fn connection(vm: &FollowedVm, is_alone: bool) -> Connection {
         silent_since: silent_since.map(rfc3339),
         // In the list, only the processes of silent VMs are inspected.
         unresponsive: (is_alone || silent_since.is_some()).then(|| vm.silence.unresponsive()).flatten(),
+        two_hosts_since: None,
+        also_on: Vec::new(),
         reason: status.reason,
     }
 }
@@ -237,6 +258,8 @@ mod tests {
             error: Some("".into()),
             silent_since: Some(String::new()),
             unresponsive: Some(String::new()),
+            two_hosts_since: Some(String::new()),
+            also_on: vec!["".into()],
             reason: Some(""),
         }
     }

@@ -44,7 +44,7 @@ pub use fleet::{
 pub use hub::{Hub, HubConfig, HubStartError};
 pub use in_use::no_greeting_cause;
 pub use limits::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
-pub use observer::{Observer, RestoredState, VmStates, restore_checkpoint};
+pub use observer::{Observer, RestoredState, VmOnTwoHosts, VmStates, restore_checkpoint};
 pub use registry::{RegisteredVm, VmRegistry, VmRegistryError, Vms};
 pub use silence::{
     ANSWERS_AGAIN, SILENT, SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter,

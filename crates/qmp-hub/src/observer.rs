@@ -29,6 +29,7 @@ use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::{Notify, watch};
 
 pub use checkpoint::{RestoredState, restore_checkpoint};
+pub use hosts::VmOnTwoHosts;
 pub(crate) use vm_states::FollowedVms;
 pub use vm_states::VmStates;
 use vm_states::{ObserverState, VMS_KNOWN_MAX, recall};

@@ -41,7 +41,8 @@ pub struct Status {
     #[arg(long, value_name = "SPAN", value_parser = span::parse, conflicts_with = "name")]
     left: Option<Duration>,
 
-    /// Only VMs that need an operator: an error stopped them, they ended without an announcement, or their state is not known
+    /// Only VMs that need an operator: an error stopped them, they ended without an announcement, they run on several hosts, or
+    /// their state is not known
     ///
     /// Of the VMs that left the hub, those that ended without an announcement, within 24h or the span of --left. The exit code
     /// is 1 if there is any; without an answer of the hub it is 1, too, with an error and without output.

@@ -88,6 +88,16 @@ async fn vm_on_two_hosts_is_reported_once_over_restarts() {
             "web1 has been running on node1 and on node2 at once for more than 10 s: two QEMUs may write to its disks."
         );
         assert_eq!((&data["hosts"], &data["uuid"]), (&json!(["node1", "node2"]), &UUID.into()), "{data}");
+        let listed = async || {
+            let (_, vms) = get_json(home.path(), "/v1/vms").await;
+            let vms = vms.as_array().cloned().unwrap_or_default();
+            let (_, alone) = get_json(home.path(), "/v1/vms/node2%2Fweb1").await;
+            assert_eq!(vms[1]["also_on"], alone["also_on"], "{alone}");
+            vms.iter().map(|vm| json!([vm["host"], vm["two_hosts_since"], vm["also_on"]])).collect::<Vec<_>>()
+        };
+        let since = UnixMicros(node1.began.0 + 5_000_000).to_string();
+        let on_both = [json!(["node1", since, ["node2"]]), json!(["node2", since, ["node1"]])];
+        assert_eq!(listed().await, on_both);
         // The observer counts it when it reads the record.
         let counted = "qmp_fleet_findings_total{finding=\"two-hosts\"} 1";
         poll_until("the count", async || {
@@ -104,6 +114,7 @@ async fn vm_on_two_hosts_is_reported_once_over_restarts() {
         let hub = fleet_hub(home.path(), &server, &rule).await;
         node2.records(&[(105.0, r#"RTC_CHANGE {"offset": 2}"#)]).await;
         has_read(&hub, 1).await;
+        assert_eq!(listed().await, on_both, "it is not over after a restart");
         node1.records(&[(95.0, r#"RTC_CHANGE {"offset": 2}"#), (100.0, "STOP")]).await;
         let mut journal = Watcher::new(&hub);
         let mut kinds = Vec::new();
@@ -113,6 +124,7 @@ async fn vm_on_two_hosts_is_reported_once_over_restarts() {
             }
         }
         assert_eq!(kinds, ["two-hosts", "two-hosts-over"]);
+        assert_eq!(listed().await, [json!(["node1", null, null]), json!(["node2", null, null])]);
         has_read(&hub, 3).await;
         hub.stop().await.expect("stops");
 

@@ -34,6 +34,29 @@ pub(super) fn restore(hosts: &mut HostCorrelators, reader: &Reader) -> Result<()
     Ok(())
 }
 
+/// A VM that runs on several hosts at once, as seen from one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmOnTwoHosts {
+    /// Since when.
+    pub since: UnixMicros,
+    /// The other hosts.
+    pub also_on: Vec<Box<str>>,
+}
+
+/// The VMs that run on several hosts at once, by `HOST/VM`.
+pub(super) fn on_two_hosts(hosts: &HostCorrelators) -> HashMap<Box<str>, VmOnTwoHosts> {
+    let mut vms: HashMap<Box<str>, VmOnTwoHosts> = HashMap::new();
+    for ([one, other], since) in hosts.open_overlaps() {
+        for (vm, elsewhere) in [(one, other), (other, one)] {
+            let Some(QualifiedName { host, .. }) = QualifiedName::parse(elsewhere) else { continue };
+            let of_vm = vms.entry(vm.clone()).or_insert(VmOnTwoHosts { since, also_on: Vec::new() });
+            of_vm.since = of_vm.since.min(since);
+            of_vm.also_on.push(host.into());
+        }
+    }
+    vms
+}
+
 /// The host whose hub published the record; `None` for a record of this hub.
 pub(super) fn sender<'r>(record: &'r Record<'_>) -> Option<&'r str> {
     QualifiedName::parse(&record.vm).filter(|_| !record.seq.is_added()).map(|name| name.host)

@@ -13,7 +13,7 @@ use qmp_wire::{Offset, QualifiedName, UnixMicros};
 use tokio::sync::{Notify, watch};
 
 use super::finding_counts::FindingCounts;
-use super::hosts::HostSigns;
+use super::hosts::{self, HostSigns, VmOnTwoHosts};
 use super::resume;
 use crate::vm::is_of_other_host;
 
@@ -140,6 +140,12 @@ impl VmStates {
     pub async fn alerts(&self, head: Offset) -> Vec<OpenAlert> {
         let _ = tokio::time::timeout(UP_TO_DATE_MAX, self.has_read(head)).await;
         lock(&self.shared.alerts).raised().collect()
+    }
+
+    /// The VMs that run on several hosts at once, by `HOST/VM`, as far as the observer has read.
+    #[must_use]
+    pub fn on_two_hosts(&self) -> HashMap<Box<str>, VmOnTwoHosts> {
+        hosts::on_two_hosts(&lock(&self.shared.hosts))
     }
 
     /// Applies `read` to the name and the UUID that each VM reported, as far as the observer has read.

@@ -22,6 +22,7 @@ pub(in crate::commands) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> S
     let reason = reason.unwrap_or_default();
     lines.push(("monitor", format!("{}{reason}{epoch}, since {}", vm.state, local(&vm.since, zone))));
     lines.extend(vm.silence(zone).map(|silence| ("", silence)));
+    lines.extend(vm.elsewhere(zone).map(|elsewhere| ("", elsewhere)));
     lines.push(("", vm.address.clone()));
     lines.extend(vm.origin.iter().map(|origin| ("from", origin.clone())));
     if let Some(error) = vm.error.as_ref().filter(|error| *error != vm.why()) {

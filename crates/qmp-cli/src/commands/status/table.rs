@@ -97,10 +97,9 @@ fn since(vm: &Vm, zone: &TimeZone) -> String {
 
 fn why(vm: &Vm, zone: &TimeZone) -> String {
     let doubt = vm.silence(zone).or_else(|| vm.absence().map(str::to_owned));
-    match doubt {
-        Some(doubt) => format!("{}. {}", capitalized(&doubt), vm.why()),
-        None => vm.why().to_owned(),
-    }
+    let before = vm.elsewhere(zone).into_iter().chain(doubt);
+    let before: String = before.map(|sentence| format!("{}. ", capitalized(&sentence))).collect();
+    before + vm.why()
 }
 
 /// The text as the beginning of a sentence.

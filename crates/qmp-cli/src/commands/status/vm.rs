@@ -22,6 +22,11 @@ pub(in crate::commands) struct Vm {
     pub(in crate::commands) error: Option<String>,
     pub(in crate::commands) silent_since: Option<String>,
     pub(in crate::commands) unresponsive: Option<String>,
+    /// Since when the VM has been running on several hosts at once.
+    pub(in crate::commands) two_hosts_since: Option<String>,
+    /// The other hosts.
+    #[serde(default)]
+    pub(in crate::commands) also_on: Vec<String>,
     pub(in crate::commands) reason: Option<String>,
     pub(in crate::commands) epoch: Option<u32>,
     pub(in crate::commands) run_state: Option<String>,
@@ -108,10 +113,11 @@ impl Vm {
         }
     }
 
-    /// Whether the VM needs an operator: an error stopped it, it ended without an announcement, or its state is not known. Of
-    /// a VM that left the hub, only the end is of interest.
+    /// Whether the VM needs an operator: an error stopped it, it ended without an announcement, it runs on several hosts, or its
+    /// state is not known. Of a VM that left the hub, only the end is of interest.
     pub(in crate::commands) fn is_in_trouble(&self) -> bool {
         match self.run_state.as_deref() {
+            _ if self.two_hosts_since.is_some() => true,
             Some("ended") => false,
             Some("gone") => true,
             _ if self.state == "left" => false,
@@ -138,6 +144,13 @@ impl Vm {
         let Some(since) = &self.silent_since else { return why.map(str::to_owned) };
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         Some(format!("its monitor has not answered since {}{why}", local(since, zone)))
+    }
+
+    /// Says that the VM runs on other hosts, too; `None` if it does not.
+    pub(in crate::commands) fn elsewhere(&self, zone: &TimeZone) -> Option<String> {
+        let since = local(self.two_hosts_since.as_deref()?, zone);
+        let hosts = self.also_on.join(" and on ");
+        Some(format!("it also runs on {hosts}, since {since}: two QEMUs may write to its disks"))
     }
 
     /// Why the monitor is not attached, if the end of the VM is not known.
@@ -197,6 +210,18 @@ pub(in crate::commands) fn examples() -> Vec<Vm> {
 #[cfg(test)]
 mod tests {
     use super::Vm;
+
+    #[test]
+    fn vm_on_two_hosts_is_in_trouble() {
+        let double = r#"{"host": "node1", "vm": "web1", "address": "", "state": "attached", "since": "2026-01-02T03:00:00.000000Z",
+            "run_state": "running", "two_hosts_since": "2026-01-02T03:04:05.678901Z", "also_on": ["node2", "node3"]}"#;
+        let vm: Vm = serde_json::from_str(double).expect("a VM");
+        assert!(vm.is_in_trouble());
+        insta::assert_snapshot!(
+            vm.elsewhere(&jiff::tz::TimeZone::UTC).expect("a sentence"),
+            @"it also runs on node2 and on node3, since 2026-01-02 03:04:05.678: two QEMUs may write to its disks"
+        );
+    }
 
     #[test]
     fn vm_is_in_trouble_if_it_needs_an_operator() {

@@ -29,6 +29,7 @@ impl Row {
         let run_state = self.vm.run_state.as_deref();
         match (&*self.vm.state, run_state) {
             (_, Some("ended")) => Need::None,
+            _ if self.vm.two_hosts_since.is_some() => Need::Trouble,
             _ if self.class() == Cell::Trouble => Need::Trouble,
             _ if self.vm.is_current() => Need::None,
             _ => Need::Unwatched,

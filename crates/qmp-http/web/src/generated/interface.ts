@@ -685,6 +685,8 @@ export type TimelineResponse = Timeline;
 export type Vm = {
   /** The address of its monitor, in QEMU's notation. */
   address: string;
+  /** The other hosts on which the VM runs. Missing for a VM that runs on one host. */
+  also_on?: HostName[];
   /** Since when the journal cannot be written: run state, reason and events are as of then. Missing while it can be written. */
   as_of?: string;
   /** The open epoch, or the last one. */
@@ -709,6 +711,8 @@ export type Vm = {
   since: string;
   /** The state of the connection to the monitor. `connecting`: not attached since the hub started. `in-use`: the monitor accepts connections and does not greet; `rea… */
   state: "connecting" | "attached" | "detached" | "in-use" | "left";
+  /** Since when a VM of another host has been running on several hosts at once, by a finding `two-hosts` that is not over; `also_on` has the other hosts. Missing oth… */
+  two_hosts_since?: string;
   /** Why an attached monitor does not answer, as far as the host shows: its process is stopped, waits for the kernel, or QEMU hangs or is busy. Present if the monito… */
   unresponsive?: string;
   vm: VmName;
@@ -719,6 +723,8 @@ export type Vm = {
 export type VmAlone = {
   /** The address of its monitor, in QEMU's notation. */
   address: string;
+  /** The other hosts on which the VM runs. Missing for a VM that runs on one host. */
+  also_on?: HostName[];
   /** Since when the journal cannot be written: run state, reason and events are as of then. Missing while it can be written. */
   as_of?: string;
   /** Whether the epoch is open. */
@@ -773,6 +779,8 @@ export type VmAlone = {
   since: string;
   /** The state of the connection to the monitor. `connecting`: not attached since the hub started. `in-use`: the monitor accepts connections and does not greet; `rea… */
   state: "connecting" | "attached" | "detached" | "in-use";
+  /** Since when a VM of another host has been running on several hosts at once, by a finding `two-hosts` that is not over; `also_on` has the other hosts. Missing oth… */
+  two_hosts_since?: string;
   /** Why an attached monitor does not answer, as far as the host shows: its process is stopped, waits for the kernel, or QEMU hangs or is busy. Present if the monito… */
   unresponsive?: string;
   /** Its UUID. */

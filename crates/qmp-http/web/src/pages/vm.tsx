@@ -138,6 +138,11 @@ function Cards({ vm }: { vm: VmAlone }) {
         {vm.silent_since !== undefined && (
           <p class="trouble-text">no answer for {soFar(now - fromRfc3339(vm.silent_since))}</p>
         )}
+        {vm.also_on !== undefined && (
+          <p class="trouble-text">
+            also runs on <bdi>{visible(vm.also_on.join(", "))}</bdi>
+          </p>
+        )}
         {vm.error !== undefined && <p class="trouble-text">{visible(vm.error)}</p>}
         <p class="soft">
           <bdi>{visible(vm.address)}</bdi>
