@@ -138,6 +138,21 @@ fn records_are_filtered_by_vm_and_host() {
 }
 
 #[test]
+fn records_are_counted_by_host() {
+    let fleet = FleetHub::start();
+    let all = "host,records\nnode1,2\n-,1\nnode2,1\nnode2~2,1\n";
+    for (selection, expected) in [(&[][..], all), (&["--host", "!*"], "host,records\n-,1\n")] {
+        let arguments = ["stats", "--by", "host", "--kind", "attached", "--csv"];
+        for result in fleet.run_both(&[&arguments, selection].concat()) {
+            let columns = |line: &str| line.split(',').take(2).collect::<Vec<_>>().join(",") + "\n";
+            let counts: String = result.stdout.lines().map(columns).collect();
+            assert_eq!(counts, expected, "{selection:?}: {result:?}");
+        }
+    }
+    assert_eq!(fleet.hub.interrupt(), Some(0));
+}
+
+#[test]
 fn names_that_the_journal_does_not_have_are_noted() {
     let fleet = FleetHub::start();
     let cases: [(&[&str], &str); 6] = [

@@ -1,4 +1,4 @@
-//! Counts: how many records by event, VM, kind, severity, finding, hour or weekday.
+//! Counts: how many records by event, VM, host, kind, severity, finding, hour or weekday.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use qmp_journal::{
     Change, ChangeKind, CountKey, JournalError, MinuteCount, Reader, RecordKind, SegmentCounts,
     SummaryVisitor, VmSelection,
 };
-use qmp_wire::{Offset, UnixMicros};
+use qmp_wire::{Offset, QualifiedName, UnixMicros};
 use serde::Serialize;
 
 use crate::coverage::Coverage;
@@ -23,6 +23,9 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
+/// The host of VMs of the journal's own host, whose records do not name it. No host has this name.
+pub const NO_HOST: &str = "-";
+
 /// By what records are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Facet {
@@ -30,6 +33,8 @@ pub enum Facet {
     Event,
     /// By VM.
     Vm,
+    /// By host; [`NO_HOST`] is that of the journal's own VMs.
+    Host,
     /// By kind of record.
     Kind,
     /// By severity.
@@ -44,8 +49,16 @@ pub enum Facet {
 
 impl Facet {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Event, Self::Vm, Self::Kind, Self::Severity, Self::Finding, Self::Hour, Self::Weekday];
+    pub const ALL: [Self; 8] = [
+        Self::Event,
+        Self::Vm,
+        Self::Host,
+        Self::Kind,
+        Self::Severity,
+        Self::Finding,
+        Self::Hour,
+        Self::Weekday,
+    ];
 
     /// The name in a request.
     #[must_use]
@@ -53,6 +66,7 @@ impl Facet {
         match self {
             Self::Event => "event",
             Self::Vm => "vm",
+            Self::Host => "host",
             Self::Kind => "kind",
             Self::Severity => "severity",
             Self::Finding => "finding",
@@ -131,7 +145,7 @@ pub fn counts(reader: &Reader, request: &CountsRequest, now: UnixMicros) -> Resu
     let selection = Selection::of(reader, &scope.query)?;
     let has = |facet| request.by.contains(&facet);
     let changes = if has(Facet::Finding) { selection.vm_selection() } else { VmSelection::None };
-    let needs_vms = has(Facet::Vm) || !selection.has_every_vm;
+    let needs_vms = has(Facet::Vm) || has(Facet::Host) || !selection.has_every_vm;
     let counts = if needs_vms { selection.vm_selection() } else { VmSelection::None };
     let wanted = RequestedContent { together: !needs_vms, counts, changes };
     let mut visitor = CountVisitor::new(request, &selection, &window);
@@ -166,6 +180,9 @@ struct CountVisitor<'v> {
     /// The last entry, which the next records often have, too.
     last: Option<(Key, usize)>,
     kinds: Interner,
+    hosts: Interner,
+    /// The index of the host of each VM.
+    host_of_vm: HashMap<u32, u32>,
 }
 
 impl<'v> CountVisitor<'v> {
@@ -180,6 +197,8 @@ impl<'v> CountVisitor<'v> {
             index: HashMap::new(),
             last: None,
             kinds: Interner::default(),
+            hosts: Interner::default(),
+            host_of_vm: HashMap::new(),
         }
     }
 
@@ -193,6 +212,7 @@ impl<'v> CountVisitor<'v> {
                 Facet::Event if self.selection.kind(name).is_some() => continue,
                 Facet::Event => name,
                 Facet::Vm => vm,
+                Facet::Host => self.host(vm),
                 Facet::Kind => self.selection.kind(name).unwrap_or(RecordKind::Event) as u32,
                 Facet::Severity => severity as u32,
                 Facet::Hour | Facet::Weekday => {
@@ -207,6 +227,15 @@ impl<'v> CountVisitor<'v> {
             };
             self.add((*facet, id), times.clone());
         }
+    }
+
+    /// The index of the host of a VM.
+    fn host(&mut self, vm: u32) -> u32 {
+        let (selection, hosts) = (self.selection, &mut self.hosts);
+        *self.host_of_vm.entry(vm).or_insert_with(|| {
+            let (host, _) = QualifiedName::divide(selection.name(vm));
+            hosts.id(host.unwrap_or(NO_HOST))
+        })
     }
 
     /// Adds records to a name: their times, and how many.
@@ -236,6 +265,7 @@ impl<'v> CountVisitor<'v> {
         match facet {
             Facet::Event => (self.selection.name(id).into(), Some(event(self.selection.name(id)))),
             Facet::Vm | Facet::Kind => (self.selection.name(id).into(), None),
+            Facet::Host => (self.hosts.word(id).into(), None),
             Facet::Severity => {
                 let severity = Severity::ALL.get(id as usize).map_or("", |severity| severity.name());
                 (severity.into(), None)

@@ -34,7 +34,7 @@ mod findings;
 mod gaps;
 mod detail;
 
-pub use counts::{Counts, CountsRequest, Facet, FacetName, Other, counts};
+pub use counts::{Counts, CountsRequest, Facet, FacetName, NO_HOST, Other, counts};
 pub use coverage::Coverage;
 pub use damaged::DamagedRecords;
 pub use detail::{Detail, Neighbours, detail};

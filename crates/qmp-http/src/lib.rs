@@ -12,7 +12,7 @@
 //! | `GET /v1/events?…` | records as server-sent events, without end |
 //! | `GET /v1/records/{offset}`, `GET /v1/vms/{name}/records/{epoch}/{seq}` | one record, with its causes and effects |
 //! | `GET /v1/timeline?…` | the lanes of VMs in a window: states, gaps, findings, counts |
-//! | `GET /v1/counts?…` | how many records by event, VM, kind, severity, finding, hour or weekday |
+//! | `GET /v1/counts?…` | how many records by event, VM, host, kind, severity, finding, hour or weekday |
 //! | `GET /v1/findings?…` | findings as intervals |
 //! | `GET /v1/gaps?…` | the spans in which a VM was not watched |
 //! | `GET /v1/catalogue?release=R` | the events of QEMU, or of one release |

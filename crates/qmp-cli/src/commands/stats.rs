@@ -23,7 +23,7 @@ use crate::terminal::Terminal;
 use crate::time::write;
 use crate::window::{Window, WindowArgs};
 
-/// Show how many records there are, by event, VM, hour, weekday, finding, kind or severity
+/// Show how many records there are, by event, VM, host, hour, weekday, finding, kind or severity
 ///
 /// Counts through the hub if one answers, or else in the journal's file; with --journal always in that file. The bars show
 /// when the records were received: the first column is the begin of the time, the last its end. Windows of an hour and more
@@ -31,11 +31,11 @@ use crate::window::{Window, WindowArgs};
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Stats {
-    /// By what to count: event, vm, kind, severity, finding, hour or weekday; or by the value of a member of the data, such as
-    /// data.node-name
+    /// By what to count: event, vm, host, kind, severity, finding, hour or weekday; or by the value of a member of the data, such
+    /// as data.node-name. The host of the journal's own VMs is -
     ///
     /// "finding" counts what was concluded. The hub's evidence (command, process-ended, query) has the form of findings and is
-    /// no conclusion: it is in the counts by vm, kind, severity, hour and weekday, and --where finding=query selects it.
+    /// no conclusion: it is in the counts by vm, host, kind, severity, hour and weekday, and --where finding=query selects it.
     #[arg(long, value_name = "FACET", default_value = "event")]
     by: By,
 
@@ -78,6 +78,7 @@ Examples:
   qmp stats --since 7d
   qmp stats --by vm --event 'BLOCK_*' --since today
   qmp stats --by hour --vm web1
+  qmp stats --by host --since 24h                        hosts of a fleet
   qmp stats --by data.node-name --event BLOCK_IO_ERROR   I/O errors by disk
   qmp stats --by vm --event RESET --since 7d             reboots of this week
   qmp stats --by vm --where finding=command              commands through the hub, by VM

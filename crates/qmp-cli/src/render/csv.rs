@@ -59,9 +59,10 @@ pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
 }
 
 /// Writes a cell. A spreadsheet would evaluate a text of a peer that begins with `=`, `+`, `-`, `@`, a tab or a carriage
-/// return as a formula; a leading apostrophe makes it text.
+/// return as a formula; a leading apostrophe makes it text. A `-` alone, which stands for no name, is no formula.
 pub fn write_field(field: &str, out: &mut Vec<u8>) {
-    let quoted = field.starts_with(['=', '+', '-', '@', '\t', '\r']).then(|| format!("'{field}"));
+    let is_formula = field != "-" && field.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let quoted = is_formula.then(|| format!("'{field}"));
     let field = quoted.as_deref().unwrap_or(field);
     if !field.contains([',', '"', '\n', '\r']) {
         out.extend_from_slice(field.as_bytes());
@@ -83,6 +84,7 @@ mod tests {
             ("=1+1", "'=1+1"),
             ("+1", "'+1"),
             ("-1", "'-1"),
+            ("-", "-"),
             ("@SUM(A1)", "'@SUM(A1)"),
             ("\t=1", "'\t=1"),
             ("\r=1", "\"'\r=1\""),
