@@ -2,6 +2,7 @@
 
 mod domain_xml;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -136,6 +137,22 @@ impl Libvirt {
     #[must_use]
     pub fn daemon(&self) -> Pid {
         Pid::from_child(self.daemon.as_ref().expect("libvirtd runs"))
+    }
+
+    /// The errors that calls of clients have met at the end of a QEMU. The thread of a domain meets the same error by itself, in
+    /// the midst of libvirt's own command; those that serve calls are known by the starts of tainted domains.
+    ///
+    /// # Panics
+    ///
+    /// If there is no log.
+    #[must_use]
+    pub fn calls_after_end(&self) -> Vec<String> {
+        let log = self.log();
+        let thread = |line: &str| line.split(": ").nth(1).map(str::to_owned);
+        let starts = log.lines().filter(|line| line.contains("qemuDomainObjTaintMsg"));
+        let serving: BTreeSet<_> = starts.map(thread).collect();
+        let ends = log.lines().filter(|line| line.contains("End of file"));
+        ends.filter(|line| serving.contains(&thread(line))).map(str::to_owned).collect()
     }
 
     /// Returns what libvirtd wrote to its log since it was started.

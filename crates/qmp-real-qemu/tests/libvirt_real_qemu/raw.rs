@@ -92,6 +92,7 @@ impl RawMonitor {
     /// Waits for the next line of a kind.
     fn next(&mut self, what: &str, event: &str) -> Value {
         let taken = self.taken.entry(event.to_owned()).or_default();
+        let _said = LastLines(&self.lines);
         let line = wait_for(what, || {
             let lines = self.lines.lock().expect("no panic");
             lines.iter().filter(|line| is_of(line, event)).nth(*taken).cloned()
@@ -104,6 +105,18 @@ impl RawMonitor {
     fn count(&self, event: &str) -> usize {
         let lines = self.lines.lock().expect("no panic");
         lines.iter().filter(|line| is_of(line, event)).count()
+    }
+}
+
+/// Prints the last lines of QEMU if a wait for one fails.
+struct LastLines<'l>(&'l Mutex<Vec<Value>>);
+
+impl Drop for LastLines<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            lines[lines.len().saturating_sub(10)..].iter().for_each(|line| eprintln!("QEMU: {line}"));
+        }
     }
 }
 
