@@ -241,7 +241,7 @@ pub static KINDS: &[FindingKind] = &[
     },
     FindingKind {
         name: TWO_HOSTS_OVER,
-        members: &["evidence", "hosts", "running", "seconds", "since", "uuid"],
+        members: &["evidence", "hosts", "running", "seconds", "seconds_max", "since", "uuid"],
         severity: Lifecycle,
         extent: OwnRule,
     },

@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) problems: Vec<Box<str>>,
     /// Another stream that acknowledged a message.
     other_stream: Option<Box<str>>,
+    /// Why the last confirmation could not be read.
+    confirmation_problem: Option<Box<str>>,
 }
 
 /// The reply of the server to one message.
@@ -103,6 +105,7 @@ impl Session {
             confirmations,
             problems: Vec::new(),
             other_stream: None,
+            confirmation_problem: None,
         })
     }
 
@@ -151,6 +154,7 @@ impl Session {
             .map(|difference| format!("stream {name}: {difference}: change the rule, or the stream").into())
             .chain(old_version(&self.version()))
             .chain(self.other_stream.as_deref().map(|other| other_stream(other, name)))
+            .chain(self.confirmation_problem.clone())
             .collect();
         let StreamState { first_seq, last_seq } = reply.state;
         Ok(StreamMark { created: reply.created, first: first_seq, last: last_seq })
@@ -162,7 +166,10 @@ impl Session {
             Ok(confirmation) => confirmation,
             Err(error) => {
                 let cause = self.violation().unwrap_or(error);
-                self.problems.push(format!("the last confirmation cannot be read: {cause}").into());
+                // It stays for the connection, with each comparison of the stream.
+                let problem: Box<str> = format!("the last confirmation cannot be read: {cause}").into();
+                self.confirmation_problem = Some(problem.clone());
+                self.problems.push(problem);
                 None
             }
         }

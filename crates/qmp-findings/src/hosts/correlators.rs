@@ -262,14 +262,23 @@ impl HostCorrelators {
         found: &mut Vec<Finding>,
     ) {
         let Some(reported) = self.overlaps.get(pair) else { return };
-        let of_runs = || pair.iter().zip(reported.runs).filter_map(|(vm, run)| self.until(vm, run)).min();
-        let until = overlap.map(|overlap| overlap.until).or_else(of_runs);
+        let of_runs = |heard: &dyn Fn(&str) -> UnixMicros| {
+            let ends = pair.iter().zip(reported.runs).filter_map(|(vm, run)| self.until(vm, run, heard(vm)));
+            ends.min().unwrap_or(reported.until)
+        };
+        let (until, latest) = match overlap {
+            Some(overlap) => (overlap.until, overlap.latest),
+            None => (of_runs(&|vm| self.heard_of(vm)), of_runs(&|_| UnixMicros(i64::MAX))),
+        };
         let Some(reported) = self.overlaps.get_mut(pair) else { return };
-        reported.until = reported.until.max(until.unwrap_or(reported.until));
+        reported.until = reported.until.max(until);
         if overlap.is_none_or(|overlap| !overlap.may_go_on) {
             reported.is_over = true;
             let reported = reported.clone();
-            self.report(host_findings::over(uuid, pair, &reported, &self.running(pair)), found);
+            // Of two runs that were replaced, neither may have an end.
+            let latest = if latest == UnixMicros(i64::MAX) { reported.until } else { latest };
+            let over = host_findings::over(uuid, pair, &reported, latest, &self.running(pair));
+            self.report(over, found);
         }
     }
 
@@ -281,10 +290,10 @@ impl HostCorrelators {
         Some(([one.cause, other.cause], overlap))
     }
 
-    /// Until when a run of a VM went on for certain, which may be the one before the last.
-    fn until(&self, vm: &str, run: Id) -> Option<UnixMicros> {
+    /// Until when a run of a VM, which may be the one before the last, went on for certain, if its host was heard up to `heard`.
+    fn until(&self, vm: &str, run: Id, heard: UnixMicros) -> Option<UnixMicros> {
         let last = self.vms.get(vm)?.run.as_ref()?;
-        Some(if last.cause == run { last.certain_until(self.heard_of(vm)) } else { last.earlier_until })
+        Some(if last.cause == run { last.certain_until(heard) } else { last.earlier_until })
     }
 
     /// Until when everything that was received at the host of a VM was taken.

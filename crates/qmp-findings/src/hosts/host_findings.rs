@@ -81,18 +81,20 @@ pub(super) fn two_hosts(uuid: u128, pair: &[Box<str>; 2], overlap: &ReportedOver
     finding(TWO_HOSTS, &pair[0], (summary, data), at, evidence)
 }
 
-/// The finding that the VM does not run on both hosts of the pair any more, but on the hosts `running`.
+/// The finding that the VM does not run on both hosts of the pair any more, but on the hosts `running`. It ended on one of them
+/// at `latest`; the other one may not have been heard that far.
 pub(super) fn over(
     uuid: u128,
     pair: &[Box<str>; 2],
     overlap: &ReportedOverlap,
+    latest: UnixMicros,
     running: &[Box<str>],
 ) -> FindingWithEvidence {
     let (vm, [one, other]) = names(pair);
     let least = UnixMicros(overlap.since.0.saturating_add(micros(TWO_HOSTS_MIN)));
-    let at = overlap.until.max(least);
-    let span = between(overlap.since, at);
-    let after = text::span(span);
+    let certain = overlap.until.max(least);
+    let (at, span) = (certain.max(latest), between(overlap.since, certain));
+    let after = if at == certain { text::span(span) } else { format!("at least {}", text::span(span)) };
     let summary = match running {
         [host] => format!("{vm} runs on {host} alone, after {after} on {one} and on {other} at once."),
         [] => format!("{vm} runs neither on {one} nor on {other}, after {after} on both at once."),
@@ -102,6 +104,9 @@ pub(super) fn over(
     let mut data = overlap_data(uuid, pair, overlap);
     data.insert("running".into(), running.iter().map(|host| Value::from(&**host)).collect());
     data.insert("seconds".into(), text::seconds(span).into());
+    if at > certain {
+        data.insert("seconds_max".into(), text::seconds(between(overlap.since, at)).into());
+    }
     finding(TWO_HOSTS_OVER, &pair[0], (summary, data), at, evidence)
 }
 

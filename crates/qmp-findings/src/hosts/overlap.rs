@@ -18,7 +18,7 @@ pub(super) struct Overlap {
     /// Whether both may go on.
     pub(super) may_go_on: bool,
     /// The latest end that is possible.
-    latest: UnixMicros,
+    pub(super) latest: UnixMicros,
 }
 
 /// An overlap that was reported.

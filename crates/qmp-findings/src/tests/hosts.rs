@@ -277,7 +277,7 @@ fn vm_on_two_hosts_is_reported_when_both_said_so() {
         (
             "one ended",
             "node1 20 heard\nnode2 20 heard\nnode1 20.5 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\nnode1 20.6 detached\nnode1 25 heard",
-            &[begins, &over("runs on node2 alone, after 15 s on node1 and on node2 at once.")],
+            &[begins, &over("runs on node2 alone, after at least 15 s on node1 and on node2 at once.")],
         ),
         (
             "both ended while one host was silent",

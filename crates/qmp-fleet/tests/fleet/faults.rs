@@ -83,6 +83,10 @@ async fn missing_permission_is_named() {
         let problems = publisher.health().problems.join("; ");
         let violation = "Permissions Violation for Publish to \"$JS.API.STREAM.INFO.qmp-confirmed\"";
         assert_contains(&problems, &["the last confirmation cannot be read: ", violation, "grant it"]);
+        // The stream was compared again meanwhile.
+        tokio::time::sleep(2 * config(servers(&[server.url()])).check_every).await;
+        publish_all(&mut publisher, &[Offset(2)]).await;
+        assert_eq!(publisher.health().problems.join("; "), problems);
     })
     .await;
 }
