@@ -14,8 +14,7 @@ pub(super) fn write_header(out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Appends the line of `record`, with control characters escaped: a table may be printed on a terminal. Times are RFC 3339 in
-/// UTC; `data` is raw JSON on one line.
+/// Appends the line of `record`. Times are RFC 3339 in UTC; `data` is raw JSON on one line.
 pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
     let mut row: [String; 15] = Default::default();
     row[0] = record.offset.map(|offset| offset.0.to_string()).unwrap_or_default();
@@ -53,18 +52,20 @@ pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
         if index > 0 {
             out.push(b',');
         }
-        write_field(&escape::text(field), out);
+        write_field(field, out);
     }
     out.push(b'\n');
 }
 
-/// Writes a cell. A spreadsheet would evaluate a text of a peer that begins with `=`, `+`, `-`, `@`, a tab or a carriage
-/// return as a formula; a leading apostrophe makes it text. A `-` alone, which stands for no name, is no formula.
+/// Writes a cell, with control characters escaped: a table may be printed on a terminal. A spreadsheet would evaluate a text
+/// of a peer that begins with `=`, `+`, `-` or `@` as a formula; a leading apostrophe makes it text. A `-` alone, which stands
+/// for no name, is no formula.
 pub fn write_field(field: &str, out: &mut Vec<u8>) {
-    let is_formula = field != "-" && field.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let field = &*escape::text(field);
+    let is_formula = field != "-" && field.starts_with(['=', '+', '-', '@']);
     let quoted = is_formula.then(|| format!("'{field}"));
     let field = quoted.as_deref().unwrap_or(field);
-    if !field.contains([',', '"', '\n', '\r']) {
+    if !field.contains([',', '"']) {
         out.extend_from_slice(field.as_bytes());
         return;
     }
@@ -86,8 +87,9 @@ mod tests {
             ("-1", "'-1"),
             ("-", "-"),
             ("@SUM(A1)", "'@SUM(A1)"),
-            ("\t=1", "'\t=1"),
-            ("\r=1", "\"'\r=1\""),
+            ("\t=1", "\\t=1"),
+            ("\r=1", "\\r=1"),
+            ("a\u{1b}[2J", "a\\u001b[2J"),
             ("=HYPERLINK(\"x\",1)", "\"'=HYPERLINK(\"\"x\"\",1)\""),
             ("a=1", "a=1"),
             ("{\"a\": -1}", "\"{\"\"a\"\": -1}\""),

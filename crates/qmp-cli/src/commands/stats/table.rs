@@ -119,7 +119,7 @@ mod tests {
             "by": "event", "name": "STOP", "severity": "lifecycle", "count": 40, "per_hour": 20.0, "spark": [1, 0, 8],
         });
         assert_eq!((first, lines.lines().count()), (expected, 2));
-        let expected = "event,records,per_hour\nSTOP,40,20.000\n\"'=\u{1b}[2J,\"\"\",2,1.000\n";
+        let expected = "event,records,per_hour\nSTOP,40,20.000\n\"'=\\u001b[2J,\"\"\",2,1.000\n";
         assert_eq!(csv(&counts(), "event"), expected);
     }
 }
