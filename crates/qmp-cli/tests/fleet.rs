@@ -261,39 +261,91 @@ fn tail_and_wait_follow_vms_of_other_hosts() {
     assert_eq!(waiting.end().code(), Some(0));
 }
 
-/// `mig1` was migrated from `node1` to `node2`. A hub on this journal tells it.
-fn make_migration(path: &Path) {
+fn attached(state: &str) -> Body<'static> {
+    let status = serde_json::json!({"status": state, "running": state == "running"});
+    let uuid = serde_json::json!({"UUID": "12345678-9abc-def0-1234-56789abcdef0"});
+    let snapshot = serde_json::json!({"query-status": status, "query-uuid": uuid});
+    Body::Attached { snapshot: snapshot.to_string().into() }
+}
+
+fn event(name: &'static str, data: &'static str) -> Body<'static> {
+    let data = (!data.is_empty()).then(|| data.into());
+    Body::Event { name: name.into(), sent_name: None, timestamp: None, data }
+}
+
+/// Appends records of epoch 7: the VM, the second, the number, and the body.
+fn append(path: &Path, records: impl IntoIterator<Item = (&'static str, i64, u64, Body<'static>)>) {
     let journal = Journal::open(path, JournalOptions::default()).expect("opens");
     let mut batch = ForeignBatch::new();
-    let attached = |state: &str| {
-        let status = serde_json::json!({"status": state, "running": state == "running"});
-        let uuid = serde_json::json!({"UUID": "12345678-9abc-def0-1234-56789abcdef0"});
-        let snapshot = serde_json::json!({"query-status": status, "query-uuid": uuid});
-        Body::Attached { snapshot: snapshot.to_string().into() }
-    };
-    let event = |name: &'static str, data: &'static str| {
-        let data = (!data.is_empty()).then(|| data.into());
-        Body::Event { name: name.into(), sent_name: None, timestamp: None, data }
-    };
-    let status = |data| event("MIGRATION", data);
-    let records = [
-        ("node1/mig1", 0, attached("running")),
-        ("node2/mig1", 0, attached("inmigrate")),
-        ("node1/mig1", 1, status(r#"{"status":"setup"}"#)),
-        ("node1/mig1", 2, status(r#"{"status":"active"}"#)),
-        ("node2/mig1", 1, status(r#"{"status":"active"}"#)),
-        ("node1/mig1", 3, event("STOP", "")),
-        ("node2/mig1", 2, event("RESUME", "")),
-        ("node1/mig1", 4, status(r#"{"status":"completed"}"#)),
-        ("node2/mig1", 3, status(r#"{"status":"completed"}"#)),
-    ];
-    for (second, (vm, seq, body)) in (0_i64..).zip(records) {
+    for (vm, second, seq, body) in records {
         let received = UnixMicros(1_767_323_045_000_000 + second * 1_000_000);
         let (epoch, seq) = (Epoch(7), Seq(seq));
         batch.push(&Record { offset: None, vm: vm.into(), epoch, seq, received, body }).expect("in order");
     }
     journal.appender().append_foreign(&mut batch).expect("room");
     journal.close().expect("closes");
+}
+
+/// `mig1` was migrated from `node1` to `node2`. A hub on this journal tells it.
+fn make_migration(path: &Path) {
+    let status = |data| event("MIGRATION", data);
+    append(
+        path,
+        [
+            ("node1/mig1", 0, 0, attached("running")),
+            ("node2/mig1", 1, 0, attached("inmigrate")),
+            ("node1/mig1", 2, 1, status(r#"{"status":"setup"}"#)),
+            ("node1/mig1", 3, 2, status(r#"{"status":"active"}"#)),
+            ("node2/mig1", 4, 1, status(r#"{"status":"active"}"#)),
+            ("node1/mig1", 5, 3, event("STOP", "")),
+            ("node2/mig1", 6, 2, event("RESUME", "")),
+            ("node1/mig1", 7, 4, status(r#"{"status":"completed"}"#)),
+            ("node2/mig1", 8, 3, status(r#"{"status":"completed"}"#)),
+        ],
+    );
+}
+
+#[test]
+fn why_of_a_vm_on_two_hosts_says_so_until_it_is_over() {
+    let home = directory();
+    let journal = home.path().join("journal.db");
+    let rtc_change = || event("RTC_CHANGE", r#"{"offset":1}"#);
+    append(
+        &journal,
+        [
+            ("node1/twin1", 0, 0, attached("running")),
+            ("node2/twin1", 1, 0, attached("running")),
+            ("node1/twin1", 20, 1, rtc_change()),
+            ("node2/twin1", 21, 1, rtc_change()),
+        ],
+    );
+    let vm = MonitorThread::start(home.path().join("web1.sock"));
+    let summaries = |result: &RunResult| -> Vec<String> {
+        let answer: Value = serde_json::from_str(&result.stdout).expect("JSON");
+        assert_eq!(answer["run_state"], "running", "{result:?}");
+        let findings = answer["evidence"].as_array().into_iter().flatten();
+        findings.filter_map(|one| one["summary"].as_str().map(str::to_owned)).collect()
+    };
+    let hub = start_hub_with(home.path(), &vm.address(), &[]);
+    let mut fleet = FleetHub { home, _vm: vm, hub };
+    let has = |fleet: &FleetHub, kind: &str| {
+        wait_for(kind, || fleet.run(&["log", "--vm", "/twin1"]).stdout.contains(kind).then_some(()));
+    };
+    has(&fleet, "two-hosts");
+    let told = "twin1 has been running on node1 and on node2 at once for more than 10 s: two QEMUs may write to its disks.";
+    for name in ["node1/twin1", "node2/twin1"] {
+        for result in fleet.run_both(&["why", name]) {
+            assert_eq!(summaries(&result), [told], "{result:?}");
+        }
+    }
+    assert_eq!(fleet.hub.interrupt(), Some(0));
+    append(&journal, [("node2/twin1", 30, 2, event("STOP", "")), ("node1/twin1", 31, 2, rtc_change())]);
+    fleet.hub = start_hub_with(fleet.home.path(), &fleet._vm.address(), &[]);
+    has(&fleet, "two-hosts-over");
+    for result in fleet.run_both(&["why", "node1/twin1"]) {
+        assert_eq!(summaries(&result), [""; 0], "{result:?}");
+    }
+    assert_eq!(fleet.hub.interrupt(), Some(0));
 }
 
 #[test]

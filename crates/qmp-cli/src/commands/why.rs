@@ -4,7 +4,7 @@ mod moment;
 mod answer;
 mod read;
 mod notes;
-mod migrated;
+mod over_hosts;
 mod report;
 
 use std::path::PathBuf;

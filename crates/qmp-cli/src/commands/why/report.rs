@@ -13,9 +13,9 @@ use qmp_journal::RecordKind;
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::answer::{Answer, DetachedLater, Previous};
-use super::migrated::migrated;
 use super::moment::Moment;
 use super::notes::notes;
+use super::over_hosts::over_hosts;
 use super::read::{each, of_vm, received_by};
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
@@ -91,7 +91,7 @@ pub(super) async fn answer(
     let previous = earlier.map(|begin| Previous { epoch: begin.epoch.0, summary: before });
     let causes = causes(source, vm, &state, begins.last(), moment).await?;
     let mut evidence = evidence(source, vm, after, causes).await?;
-    evidence.extend(migrated(source, vm, &state, moment).await?);
+    evidence.extend(over_hosts(source, vm, &state, moment).await?);
     let is_beginning_removed = is_beginning_removed(first.as_ref(), last);
     Ok(Answer { state, evidence, last_received, previous, is_beginning_removed, detached_later })
 }
