@@ -10,7 +10,7 @@ mod standing;
 mod builder;
 
 pub(super) use builder::{Summary, SummaryBuilder};
-pub(super) use changes::{ChangeOf, read_changes};
+pub(super) use changes::{ChangeOf, are_changes, read_changes};
 pub(super) use counts::read_counts;
 pub use counts::{CountKey, MinuteCount};
 pub(super) use standing::StandingConditions;

@@ -17,7 +17,7 @@ use super::limits::READ_SEGMENTS_MAX;
 use super::read::{ReadConnection, ReadFile};
 use super::rows::Stretch;
 use super::segment_counts::SegmentCounts;
-use super::summary::{ChangeOf, CountKey, CountTable, read_changes};
+use super::summary::{ChangeOf, CountKey, CountTable, are_changes, read_changes};
 use super::summary_cache::RequestNumber;
 use super::summary_load::{CountLoader, note_if_invalid, with_blob};
 use super::summary_plan::{Plan, Segment, Step, plan};
@@ -117,12 +117,16 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
         let (last, Some(version)) = (segment.last, segment.version) else { return Ok(false) };
         let cached = self.file.summaries().changes(last, version, self.number);
         if let Some(bytes) = cached {
-            let read = self.changes(&bytes, segment.first);
-            note_if_invalid(connection, &segment, Some(&read));
-            return Ok(read.is_some());
+            self.changes(&bytes, segment.first);
+            return Ok(true);
         }
+        // What was passed cannot be taken back when the end turns out to be damaged. The bytes of VMs that are not wanted are
+        // checked, too: later requests read them from memory, unchecked.
         let read = with_blob(connection, "changes", &segment, |bytes| {
-            self.changes(bytes, segment.first).map(|()| Arc::from(bytes))
+            are_changes(bytes, segment.first).then(|| {
+                self.changes(bytes, segment.first);
+                Arc::from(bytes)
+            })
         })?;
         note_if_invalid(connection, &segment, read.as_ref());
         let bytes: Option<Arc<[u8]>> = read.flatten();
@@ -132,10 +136,11 @@ impl<V: SummaryVisitor> RequestReader<'_, V> {
         Ok(bytes.is_some())
     }
 
-    fn changes(&mut self, bytes: &[u8], first: u64) -> Option<()> {
+    /// Passes the changes of bytes that [`are_changes`].
+    fn changes(&mut self, bytes: &[u8], first: u64) {
         let (mut wanted, visitor) = (self.request.changes.ascending(), &mut *self.visitor);
         let each = |ChangeOf { vm, offset, change }: ChangeOf<'_>| visitor.change(vm, Offset(offset), change);
-        read_changes(bytes, first, &mut wanted, each)
+        let _ = read_changes(bytes, first, &mut wanted, each);
     }
 
     /// Reads a segment record by record.

@@ -126,6 +126,11 @@ pub(crate) fn read_changes(
     Some(())
 }
 
+/// Whether the bytes are changes, of every VM: [`read_changes`] passes all of them then.
+pub(crate) fn are_changes(bytes: &[u8], first: u64) -> bool {
+    read_changes(bytes, first, |_| true, |_| ()).is_some()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
