@@ -13,5 +13,5 @@ pub(super) use builder::{Summary, SummaryBuilder};
 pub(super) use changes::{ChangeOf, are_changes, read_changes};
 pub(super) use counts::read_counts;
 pub use counts::{CountKey, MinuteCount};
-pub(super) use standing::StandingConditions;
+pub(super) use standing::{StandingConditions, is_standing};
 pub(super) use table::CountTable;

@@ -1,12 +1,12 @@
 //! The segments that a request to the summaries has to read.
 
-use rusqlite::OptionalExtension as _;
-
 use super::columns::{number, unsigned};
+use super::damage::Damage;
 use super::digest::{Digest as _, NoDigest};
 use super::error::JournalError;
 use super::read::ReadConnection;
 use super::summaries::summary_version;
+use super::summary::is_standing;
 use super::summary_request::SummaryRequest;
 
 /// A sealed segment with the numbers of its summary.
@@ -83,7 +83,7 @@ pub(super) fn plan(connection: &ReadConnection, request: &SummaryRequest<'_>) ->
         // A segment without changes may have changed what held before it, so that this is not known after it.
         let unknown = segments[..window].iter().rfind(|segment| !segment.has_changes());
         let unknown_upto = unknown.map_or(0, |segment| segment.last);
-        let found = held_before(connection, before)?.filter(|(segment, _)| *segment > unknown_upto);
+        let found = held_between(connection, (unknown_upto, before))?;
         let upto = found.as_ref().map_or(unknown_upto, |(segment, _)| *segment);
         begin = segments.partition_point(|segment| segment.last <= upto).min(window);
         held = found.map(|(_, standing)| standing);
@@ -118,12 +118,28 @@ fn segments(connection: &ReadConnection) -> Result<Vec<Segment>, JournalError> {
     })
 }
 
-/// The conditions after the last segment before `offset` that has them.
-fn held_before(connection: &ReadConnection, offset: i64) -> Result<Option<(u64, Vec<u8>)>, JournalError> {
-    let sql = "SELECT segment, standing FROM summary WHERE segment < ?1 AND standing IS NOT NULL \
-               ORDER BY segment DESC LIMIT 1";
+/// The conditions after the last segment between `after` and `before`, offsets of two segments, that has them. Those that cannot
+/// be read are noted as damage: the ones before them hold, with the changes since.
+fn held_between(
+    connection: &ReadConnection,
+    (after, before): (u64, i64),
+) -> Result<Option<(u64, Vec<u8>)>, JournalError> {
+    // The row before the first segment that is kept has conditions and no segment.
+    let sql = "SELECT coalesce(segment.first, summary.segment), summary.segment, standing FROM summary \
+               LEFT JOIN segment ON segment.last = summary.segment \
+               WHERE summary.segment > ?1 AND summary.segment < ?2 AND standing IS NOT NULL \
+               ORDER BY summary.segment DESC";
+    let damage = connection.damage();
     connection.sql(|connection| {
         let mut select = connection.prepare_cached(sql)?;
-        select.query_row([offset], |row| Ok((unsigned(row.get(0)?), row.get(1)?))).optional()
+        let mut rows = select.query([number(after), before])?;
+        while let Some(row) = rows.next()? {
+            let (first, last) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
+            if let Some(standing) = row.get_ref(2)?.as_blob().ok().filter(|bytes| is_standing(bytes)) {
+                return Ok(Some((last, standing.to_vec())));
+            }
+            damage.note(first, last, Damage::Index("the conditions after it are invalid".into()));
+        }
+        Ok(None)
     })
 }

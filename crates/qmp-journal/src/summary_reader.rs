@@ -2,9 +2,9 @@
 //!
 //! Sealed segments are read by their summaries; a segment of the window without one of the request's version, any with one
 //! that is damaged, and the records after the last segment are read one by one. Changes are read from the last summary before
-//! the window that has what holds, so that the values at the beginning of the window are known; and after the window those
-//! that reach back into it. There, the changes of another version are read, too, until a hub has made them again. After a
-//! segment without a summary, values from before it are not known.
+//! the window that has what holds and can be read, so that the values at the beginning of the window are known; and after the
+//! window those that reach back into it. There, the changes of another version are read, too, until a hub has made them
+//! again. After a segment without a summary, values from before it are not known.
 
 use std::sync::Arc;
 use std::time::Instant;

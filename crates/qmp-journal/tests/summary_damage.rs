@@ -168,6 +168,15 @@ fn damaged_summary_changes_nothing_that_is_read() {
             "changes before the window without their end",
             "changes = substr(changes, 1, length(changes) - 1) WHERE segment = 270",
         ),
+        ("what holds is a text", "standing = 'x' WHERE segment = 256"),
+        ("what holds is a number", "standing = 5 WHERE segment = 256"),
+        ("what holds is empty", "standing = x'' WHERE segment = 256"),
+        ("what holds is of no VM", "standing = x'01ff' WHERE segment = 256"),
+        (
+            "what holds without its end",
+            "standing = substr(standing, 1, length(standing) - 1) WHERE segment = 256",
+        ),
+        ("what holds, twice", "standing = iif(segment = 256, x'', 'x') WHERE segment IN (128, 256)"),
     ];
     for (number, (name, damage)) in (0..).zip(cases) {
         let path = home.path().join(format!("damaged{number}.db"));

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use qmp_wire::UnixMicros;
 
-use super::changes::{ChangeOf, read_changes, write_changes};
+use super::changes::{ChangeOf, are_changes, read_changes, write_changes};
 use crate::digest::{Change, ChangeKind, Track};
 use crate::limits::{OPEN_WORDS_MAX, STANDING_VMS_MAX};
 
@@ -102,6 +102,11 @@ impl StandingConditions {
             self.vms.remove(id);
         }
     }
+}
+
+/// Whether [`StandingConditions::read`] can read the bytes.
+pub(crate) fn is_standing(bytes: &[u8]) -> bool {
+    are_changes(bytes, 0)
 }
 
 #[cfg(test)]
