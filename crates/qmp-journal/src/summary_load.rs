@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use rusqlite::OptionalExtension as _;
+use rusqlite::{OptionalExtension as _, Row};
 
 use super::columns::number;
 use super::damage::Damage;
@@ -102,7 +102,8 @@ impl<'r> CountLoader<'r> {
     }
 }
 
-/// Reads a blob of a segment's summary; `None` if there is none of the version that the plan found.
+/// Reads a blob of a segment's summary; `None` if there is none of the version that the plan found. A value of another type is
+/// read as an empty blob, which is never valid.
 pub(super) fn with_blob<T>(
     connection: &ReadConnection,
     column: &str,
@@ -115,16 +116,11 @@ pub(super) fn with_blob<T>(
         "SELECT {column} FROM summary WHERE segment = ?1 AND version = ?2 \
          AND EXISTS (SELECT 1 FROM segment WHERE last = ?1)"
     );
-    connection
-        .sql(|connection| {
-            let mut select = connection.prepare_cached(&sql)?;
-            select
-                .query_row((number(segment.last), segment.version), |row| {
-                    Ok(row.get_ref(0)?.as_blob().ok().map(read))
-                })
-                .optional()
-        })
-        .map(Option::flatten)
+    connection.sql(|connection| {
+        let mut select = connection.prepare_cached(&sql)?;
+        let read = |row: &Row<'_>| Ok(read(row.get_ref(0)?.as_blob().unwrap_or_default()));
+        select.query_row((number(segment.last), segment.version), read).optional()
+    })
 }
 
 /// Notes the damage if a blob of a segment's summary was there and not valid.
