@@ -4,9 +4,12 @@
 //! writer reads such a segment a piece at a time between its commits, the oldest segment first. The transactions do not
 //! wait for the disk: a crash may take a summary back, which is then made again.
 //!
+//! Conditions that cannot be read are written again, from the ones before them and the changes since.
+//!
 //! Retention may remove segments that the filling has not reached. It keeps what held after them, as the summaries that
 //! they had say; the filling continues from there.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior};
 
 use super::bounds;
@@ -17,7 +20,7 @@ use super::limits::{FILL_CHUNK_RECORDS, STANDING_EVERY_SEGMENTS};
 use super::row::NameCache;
 use super::rows::Stretch;
 use super::summaries::{put_standing, put_summary, summary_version};
-use super::summary::{StandingConditions, SummaryBuilder, read_changes};
+use super::summary::{StandingConditions, SummaryBuilder, is_standing, read_changes};
 
 /// The state of the filling. All of it can be read from the file again.
 #[derive(Debug)]
@@ -47,7 +50,14 @@ struct SegmentRow {
     first: u64,
     last: u64,
     version: Option<u32>,
-    has_standing: bool,
+    standing: StoredStanding,
+}
+
+/// What the summary of a segment says about the conditions after it.
+enum StoredStanding {
+    None,
+    Valid,
+    Damaged,
 }
 
 impl Fill {
@@ -67,11 +77,8 @@ impl Fill {
             |row| row.get(0).map(unsigned),
         )?;
         // Without a missing one, the last that says what holds is as good as the beginning.
-        let sql =
-            "SELECT segment, standing FROM summary WHERE standing IS NOT NULL ORDER BY segment DESC LIMIT 1";
         if missing == 0
-            && let Some(found) = connection.query_row(sql, [], standing_after).optional()?
-            && let (segment, Some(standing)) = found
+            && let (segment, Some(standing)) = last_standing(connection)?
         {
             (fill.after, fill.standing) = (segment, standing);
         }
@@ -132,7 +139,10 @@ impl Fill {
         }
         unsynced(connection, |connection| put_summary(connection, last, version, &summary))?;
         self.apply(&summary.changes, making.first);
-        self.pass(connection, &SegmentRow { first: making.first, last, version: None, has_standing: false })
+        self.pass(
+            connection,
+            &SegmentRow { first: making.first, last, version: None, standing: StoredStanding::None },
+        )
     }
 
     /// Applies the changes of a segment; `false` if they cannot be read.
@@ -145,13 +155,19 @@ impl Fill {
         read.is_some()
     }
 
-    /// Moves on behind a segment, and writes what holds after it if that is due.
+    /// Moves on behind a segment, and writes what holds after it if that is due, or damaged.
     fn pass(&mut self, connection: &mut Connection, segment: &SegmentRow) -> rusqlite::Result<()> {
         self.after = segment.last;
         self.since_standing += 1;
-        if segment.has_standing {
-            self.since_standing = 0;
-        } else if self.since_standing >= STANDING_EVERY_SEGMENTS {
+        let is_due = match segment.standing {
+            StoredStanding::None => self.since_standing >= STANDING_EVERY_SEGMENTS,
+            StoredStanding::Valid => {
+                self.since_standing = 0;
+                false
+            }
+            StoredStanding::Damaged => true,
+        };
+        if is_due {
             self.standing.trim();
             let standing = self.standing.write();
             unsynced(connection, |connection| put_standing(connection, segment.last, &standing))?;
@@ -166,6 +182,30 @@ fn is_removed(connection: &Connection, segment: u64) -> rusqlite::Result<bool> {
     let exists =
         connection.prepare_cached("SELECT 1 FROM segment WHERE last = ?1")?.exists([number(segment)])?;
     Ok(!exists)
+}
+
+/// The segment from which the filling continues, and what holds after it: the last one with conditions, or the last before
+/// damaged ones. Those of removed records cannot be derived again, and neither can what follows them, up to the next that can
+/// be read.
+fn last_standing(connection: &Connection) -> rusqlite::Result<(u64, Option<StandingConditions>)> {
+    let sql = "SELECT segment, standing, EXISTS (SELECT 1 FROM segment WHERE last = summary.segment) FROM summary \
+               WHERE standing IS NOT NULL ORDER BY segment";
+    let (mut segment, mut is_known) = (0_i64, true);
+    let mut select = connection.prepare(sql)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (is_valid, is_kept): (bool, bool) =
+            (row.get_ref(1)?.as_blob().is_ok_and(is_standing), row.get(2)?);
+        match (is_valid, is_kept) {
+            (true, _) => (segment, is_known) = (row.get(0)?, true),
+            (false, true) if is_known => break,
+            (false, true) => {}
+            (false, false) => is_known = false,
+        }
+    }
+    let sql = "SELECT segment, standing FROM summary WHERE segment = ?1";
+    let found = connection.query_row(sql, [segment], standing_after).optional()?;
+    Ok(found.unwrap_or((0, None)))
 }
 
 /// What holds after the last of the segments that were removed, if that one is after `after`.
@@ -190,12 +230,17 @@ fn changes(connection: &Connection, last: u64) -> rusqlite::Result<Option<Vec<u8
 }
 
 fn next_segment(connection: &Connection, after: u64) -> rusqlite::Result<Option<SegmentRow>> {
-    let sql = "SELECT segment.first, segment.last, summary.version, summary.standing IS NOT NULL \
+    let sql = "SELECT segment.first, segment.last, summary.version, summary.standing \
                FROM segment LEFT JOIN summary ON summary.segment = segment.last \
                WHERE segment.last > ?1 ORDER BY segment.last LIMIT 1";
     let row = |row: &Row<'_>| {
         let (first, last) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
-        Ok(SegmentRow { first, last, version: summary_version(row, 2), has_standing: row.get(3)? })
+        let standing = match row.get_ref(3)? {
+            ValueRef::Null => StoredStanding::None,
+            ValueRef::Blob(bytes) if is_standing(bytes) => StoredStanding::Valid,
+            _ => StoredStanding::Damaged,
+        };
+        Ok(SegmentRow { first, last, version: summary_version(row, 2), standing })
     };
     connection.prepare_cached(sql)?.query_row([number(after)], row).optional()
 }

@@ -28,6 +28,9 @@ impl Digest for Release {
     }
 }
 
+/// In place of the words of conditions that cannot be read.
+const DAMAGED: &str = "damaged";
+
 static FIRST: Release = Release(1);
 static SECOND: Release = Release(2);
 
@@ -42,6 +45,10 @@ enum Action {
     Finish,
     /// Retention removes the records up to this one.
     Remove(u64),
+    /// What holds after this segment is damaged.
+    Damage(u64),
+    /// A hub of the first release begins again.
+    BeginAgain,
 }
 
 /// A journal whose summaries are all of the first release.
@@ -80,6 +87,11 @@ impl WrittenJournal {
         let Self { connection, fill, .. } = self;
         match action {
             Action::Begin => *fill = Fill::new(connection, &SECOND).expect("reads"),
+            Action::BeginAgain => *fill = Fill::new(connection, &FIRST).expect("reads"),
+            Action::Damage(segment) => {
+                let sql = "UPDATE summary SET standing = x'01ff' WHERE segment = ?1 AND standing IS NOT NULL";
+                assert_eq!(connection.execute(sql, [number(segment)]), Ok(1));
+            }
             Action::Step => drop(fill.step(connection).expect("fills")),
             Action::Finish => while fill.step(connection).expect("fills") {},
             Action::Remove(upto) => {
@@ -96,8 +108,8 @@ impl WrittenJournal {
         let word = |standing: &[u8]| {
             let mut word = String::new();
             let mut take = |change: ChangeOf<'_>| word.extend(change.change.kind.word());
-            read_changes(standing, 0, |vm| vm == quiet, &mut take).expect("what was written");
-            word
+            let read = read_changes(standing, 0, |vm| vm == quiet, &mut take);
+            read.map_or_else(|| DAMAGED.to_owned(), |()| word)
         };
         let sql = "SELECT segment, standing FROM summary WHERE standing IS NOT NULL ORDER BY segment";
         let mut select = self.connection.prepare(sql).expect("a statement");
@@ -108,10 +120,11 @@ impl WrittenJournal {
 }
 
 /// What holds after a segment is complete, and of the release that made its summary. Of records that retention has removed
-/// before that release read them, it is what the other one knew.
+/// before that release read them, it is what the other one knew. Damaged conditions are written again from those before them,
+/// if these can be read.
 #[test]
 fn conditions_are_complete_and_of_one_release() {
-    use Action::{Begin, Finish, Remove, Step};
+    use Action::{Begin, BeginAgain, Damage, Finish, Remove, Step};
     const NONE: &str = "";
     const FIRST: &str = "STOP of release 1";
     const SECOND: &str = "STOP of release 2";
@@ -119,7 +132,7 @@ fn conditions_are_complete_and_of_one_release() {
     type Case =
         (&'static str, (u64, u64), u64, &'static [Action], &'static [(u64, &'static str)], &'static str);
     // name, segments and their records, offset of the STOP, actions, words after segments, word at the end
-    let cases: [Case; 6] = [
+    let cases: [Case; 10] = [
         ("nothing removed", (140, 1), 20, &[Begin, Finish], &[(64, SECOND), (128, SECOND)], SECOND),
         (
             "removed before",
@@ -152,6 +165,31 @@ fn conditions_are_complete_and_of_one_release() {
             1,
             &[Remove(2), Begin, Finish, Remove(4)],
             &[(4, FIRST)],
+            FIRST,
+        ),
+        ("damaged", (140, 1), 20, &[Damage(64), BeginAgain, Finish], &[(64, FIRST), (128, FIRST)], FIRST),
+        (
+            "damaged last",
+            (140, 1),
+            70,
+            &[Damage(128), BeginAgain, Finish],
+            &[(64, NONE), (128, FIRST)],
+            FIRST,
+        ),
+        (
+            "damaged after those that were removed",
+            (140, 1),
+            5,
+            &[Remove(10), Damage(64), BeginAgain, Finish],
+            &[(10, FIRST), (64, FIRST), (128, FIRST)],
+            FIRST,
+        ),
+        (
+            "damaged, and the records are removed",
+            (140, 1),
+            5,
+            &[Remove(10), Damage(10), Damage(64), BeginAgain, Finish],
+            &[(10, DAMAGED), (64, DAMAGED), (128, FIRST)],
             FIRST,
         ),
     ];
