@@ -139,7 +139,8 @@ impl StateAlerts {
         })
     }
 
-    /// Takes which VMs are followed at `now`. Call it before [`time_passed`](Self::time_passed) and after a VM was removed.
+    /// Takes which VMs are followed at `now` of this host. Call it before [`time_passed`](Self::time_passed) and after a VM of
+    /// this host was removed.
     pub fn take_followed(&mut self, is_followed: impl Fn(&str) -> bool, now: UnixMicros) {
         self.leaving.retain(|vm, _| !is_followed(vm) && self.spells.contains_key(vm));
         for (vm, spells) in self.spells.iter_mut().filter(|(vm, _)| !is_followed(vm)) {
@@ -152,13 +153,14 @@ impl StateAlerts {
         }
         let left: Vec<Box<str>> =
             self.leaving.iter().filter(|(_, at)| **at <= now).map(|(vm, _)| vm.clone()).collect();
-        for vm in left {
-            self.leaving.remove(&vm);
-            let spells = self.spells.remove(&vm).unwrap_or_default();
-            let raised = spells.iter().filter(|(_, spell)| spell.progress == Progress::Raised);
-            self.output
-                .extend(raised.map(|(rule, spell)| resolved(&vm, rule, spell, &Resolution::Left, now)));
-        }
+        left.iter().for_each(|vm| self.resolve_left(vm, now));
+    }
+
+    /// Takes that the hub of another host removed a VM at `at` of that host. That is certain: another source of this hub will
+    /// not follow it.
+    pub fn removed(&mut self, vm: &str, at: UnixMicros) {
+        self.vm_time_passed(vm, at);
+        self.resolve_left(vm, at);
     }
 
     /// Takes the state of a VM at `now`; `None` if it is not known. Deadlines of the VM up to `now` expire before.
@@ -229,6 +231,13 @@ impl StateAlerts {
     /// The next finding.
     pub fn poll_output(&mut self) -> Option<Finding> {
         self.output.pop_front()
+    }
+
+    fn resolve_left(&mut self, vm: &str, at: UnixMicros) {
+        self.leaving.remove(vm);
+        let spells = self.spells.remove(vm).unwrap_or_default();
+        let raised = spells.iter().filter(|(_, spell)| spell.progress == Progress::Raised);
+        self.output.extend(raised.map(|(rule, spell)| resolved(vm, rule, spell, &Resolution::Left, at)));
     }
 
     fn vm_time_passed(&mut self, vm: &str, now: UnixMicros) {

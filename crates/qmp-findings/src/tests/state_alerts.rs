@@ -257,6 +257,27 @@ fn vm_that_has_left_raises_no_alert() {
     assert_eq!((alerts.poll_output(), alerts.deadline()), (None, None));
 }
 
+#[test]
+fn alert_of_a_vm_that_another_host_removed_is_resolved_at_once() {
+    let paused = Condition {
+        state: "paused".into(),
+        since: UnixMicros(0),
+        cause: (Epoch(1), Seq(1)),
+        reason: Box::default(),
+    };
+    let mut alerts = started(&rule(&["paused"], None), None);
+    for vm in ["node1/vm1", "node1/vm2", "vm3"] {
+        alerts.observe(vm, Some(&paused), UnixMicros(FOR));
+    }
+    alerts.take_followed(|vm| vm != "vm3", UnixMicros(FOR));
+    alerts.removed("node1/vm1", UnixMicros(90_000_000_000));
+    alerts.removed("node1/vm1", UnixMicros(90_000_000_001));
+    let found: Vec<Finding> = std::iter::from_fn(|| alerts.poll_output()).collect();
+    assert_eq!(short(&found[3..]), "resolved paused@90000000000");
+    assert_eq!((&*found[3].vm, found[3].data["reason"].as_str()), ("node1/vm1", Some("left")));
+    assert_eq!(alerts.deadline(), Some(UnixMicros(5_000_000 + FOR)), "of vm3");
+}
+
 /// Selects no VM.
 #[derive(Debug)]
 struct Nothing;

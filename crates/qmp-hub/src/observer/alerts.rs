@@ -66,6 +66,7 @@ impl ObserverState {
             return;
         }
         let over_hosts = lock(&self.hosts);
+        take_removed(&mut alerts, &correlators);
         alerts.take_followed(|vm| self.is_followed(vm, &correlators), now);
         for vm in correlators.vms().filter(|vm| self.is_followed(vm, &correlators)) {
             let Some(now) = time_of(vm, now, &correlators, &over_hosts) else { continue };
@@ -73,6 +74,17 @@ impl ObserverState {
         }
         alerts.time_passed(now);
         found.extend(std::iter::from_fn(|| alerts.poll_output()));
+    }
+}
+
+/// Resolves the alerts of VMs that were removed while the observer did not apply rules, as before a crash of the hub.
+fn take_removed(alerts: &mut StateAlerts, correlators: &Correlators) {
+    let is_removed = |vm: &&str| is_of_other_host(vm) && correlators.is_removed(vm);
+    let removed: Vec<Box<str>> = alerts.vms().filter(is_removed).map(Box::from).collect();
+    for vm in removed {
+        // The hub has read a record of a VM that is removed.
+        let last = correlators.position(&vm).map(|last| last.received);
+        last.into_iter().for_each(|at| alerts.removed(&vm, at));
     }
 }
 
@@ -126,9 +138,9 @@ pub(super) fn observe(
     }
     if shared.is_followed(&record.vm, correlators) {
         alerts.observe(&record.vm, correlators.condition(&record.vm).as_deref(), record.received);
-    } else if is_of_other_host(&record.vm) {
-        // Its hub has removed it, of which nothing else notifies.
-        alerts.take_followed(|vm| shared.is_followed(vm, correlators), record.received);
+    } else if is_of_other_host(&record.vm) && correlators.is_removed(&record.vm) {
+        // Its own hub did it. The record has the time of that host, which says nothing about VMs of others.
+        alerts.removed(&record.vm, record.received);
     }
     found.extend(std::iter::from_fn(|| alerts.poll_output()));
 }
