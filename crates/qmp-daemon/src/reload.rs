@@ -40,6 +40,8 @@ pub struct ReloadReport {
     pub rules: Changes,
     /// The error for which the rules were not replaced.
     pub rules_refused: Option<RulesError>,
+    /// The error for which the hub has the states of the rules before.
+    pub state_rules_refused: Option<RulesError>,
 }
 
 /// The steps for the VMs.
@@ -68,7 +70,11 @@ impl Daemon {
         match self.rules().replace(std::mem::take(&mut config.rules)).await {
             Ok(changes) => {
                 report.rules = changes;
-                self.hub().set_state_rules(on_states);
+                // A rule that returns may have alerts from before the hub's start.
+                match self.rules().open_alerts().await {
+                    Ok(open) => self.hub().set_state_rules(on_states, open),
+                    Err(error) => report.state_rules_refused = Some(error),
+                }
             }
             Err(error) => report.rules_refused = Some(error),
         }
@@ -122,6 +128,7 @@ impl ReloadReport {
             && !self.silence
             && self.rules.is_nothing()
             && self.rules_refused.is_none()
+            && self.state_rules_refused.is_none()
     }
 }
 

@@ -13,7 +13,7 @@
 
 mod findings;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -71,6 +71,8 @@ pub struct OpenAlert {
 #[derive(Debug, Default)]
 pub struct StateAlerts {
     rules: Vec<StateRule>,
+    /// The names of these rules and of those before them, whose alerts are all known.
+    known_rules: BTreeSet<Box<str>>,
     /// By VM and name of the rule.
     spells: BTreeMap<Box<str>, BTreeMap<Box<str>, Spell>>,
     /// The VMs among them that are not followed, with the times at which they have left.
@@ -102,19 +104,18 @@ enum Progress {
 impl StateAlerts {
     /// Replaces the rules. Alerts that are not resolved stay open, also those of a removed rule: it may return. The caller
     /// must pass the state of each VM to [`observe`](Self::observe) again.
-    pub fn set_rules(&mut self, rules: Vec<StateRule>) {
+    ///
+    /// `open` are alerts that were raised before the start. Those of rules that were set before are known, and are passed over.
+    pub fn set_rules(&mut self, rules: Vec<StateRule>, open: Vec<OpenAlert>) {
+        let is_known = |alert: &OpenAlert| self.known_rules.contains(&alert.rule);
+        let unknown: Vec<OpenAlert> = open.into_iter().filter(|alert| !is_known(alert)).collect();
+        unknown.into_iter().for_each(|alert| self.restore(alert));
+        self.known_rules.extend(rules.iter().map(|rule| rule.name.clone()));
         self.rules = rules;
         for spells in self.spells.values_mut() {
             spells.retain(|_, spell| spell.progress == Progress::Raised);
         }
         self.spells.retain(|_, spells| !spells.is_empty());
-    }
-
-    /// Takes an alert that was raised before the start.
-    pub fn restore(&mut self, open: OpenAlert) {
-        let OpenAlert { rule, vm, state, since } = open;
-        let spell = Spell { state, since, cause: None, reason: Box::default(), progress: Progress::Raised };
-        self.spells.entry(vm).or_default().insert(rule, spell);
     }
 
     /// Whether there is no rule.
@@ -231,6 +232,12 @@ impl StateAlerts {
     /// The next finding.
     pub fn poll_output(&mut self) -> Option<Finding> {
         self.output.pop_front()
+    }
+
+    fn restore(&mut self, open: OpenAlert) {
+        let OpenAlert { rule, vm, state, since } = open;
+        let spell = Spell { state, since, cause: None, reason: Box::default(), progress: Progress::Raised };
+        self.spells.entry(vm).or_default().insert(rule, spell);
     }
 
     fn resolve_left(&mut self, vm: &str, at: UnixMicros) {

@@ -15,7 +15,7 @@ use crate::asking::Asker;
 use crate::discovery::{Discovery, DiscoveryRule};
 use crate::environment::Environment;
 use crate::limits::STOP_COMMIT_MAX;
-use crate::observer::{Observer, VmStates};
+use crate::observer::{Observer, StateRules, VmStates};
 use crate::registry::{PreparedVm, VmRegistry, VmRegistryError};
 use crate::relay::{RelayConfig, RelayStatus};
 use crate::silence::SilentAfter;
@@ -55,7 +55,7 @@ pub struct Hub {
     watch: JoinSet<()>,
     observer: JoinSet<()>,
     stop_observer: watch::Sender<bool>,
-    state_rules: watch::Sender<Vec<StateRule>>,
+    state_rules: watch::Sender<StateRules>,
     vm_states: VmStates,
 }
 
@@ -134,10 +134,10 @@ impl Hub {
         }
         let (stop_observer, observing_ends) = watch::channel(false);
         prepared.into_iter().try_for_each(PreparedVm::launch)?;
-        let state_rules = watch::Sender::new(config.state_rules);
+        let (rules, open) = (config.state_rules, config.open_alerts);
+        let state_rules = watch::Sender::new(StateRules { rules, open });
         let mut correlating = Observer::new(journal, config.findings).with_clock(clock).with_state_rules(
             state_rules.subscribe(),
-            config.open_alerts,
             config.silences_changed,
             Box::new(registry.0.vms().clone()),
         );
@@ -191,9 +191,10 @@ impl Hub {
         self.discovery.set(rules).await
     }
 
-    /// Replaces the rules on states.
-    pub fn set_state_rules(&self, rules: Vec<StateRule>) {
-        self.state_rules.send_replace(rules);
+    /// Replaces the rules on states. `open` are their alerts that are not resolved by the records in the journal; those of a
+    /// rule that the hub has had since its start are known.
+    pub fn set_state_rules(&self, rules: Vec<StateRule>, open: Vec<OpenAlert>) {
+        self.state_rules.send_replace(StateRules { rules, open });
     }
 
     /// Sets how long VMs may be quiet before they are probed: `default` for VMs without a setting, `own` for those of the

@@ -28,13 +28,14 @@ use qmp_host::{blocking, lock};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::{Notify, watch};
 
+pub(crate) use alerts::StateRules;
 pub use checkpoint::{RestoredState, restore_checkpoint};
 pub use hosts::VmOnTwoHosts;
 pub(crate) use vm_states::FollowedVms;
 pub use vm_states::VmStates;
 use vm_states::{ObserverState, VMS_KNOWN_MAX, recall};
 
-use qmp_findings::{Finding, Question, StateRule};
+use qmp_findings::{Finding, Question};
 use qmp_journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
@@ -64,7 +65,7 @@ pub struct Observer {
     take_questions: Option<TakeQuestions>,
     clock: Clock,
     /// The rules on states, as they change; `None` without a hub.
-    state_rules: Option<watch::Receiver<Vec<StateRule>>>,
+    state_rules: Option<watch::Receiver<StateRules>>,
     /// Notifies of changes of the silences of these rules.
     silences_changed: Arc<Notify>,
     /// Notifies of removed VMs.
@@ -120,7 +121,6 @@ impl Observer {
                 resumed => resumed?,
             };
             let mut rules = self.state_rules.clone();
-            self.recall_alerted().await;
             self.apply_state_rules(&mut rules).await?;
             loop {
                 cursor = self.catch_up(cursor).await?;

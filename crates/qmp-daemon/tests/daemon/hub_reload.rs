@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use crate::support::client::get_json;
 use crate::support::qmp::RawClient;
-use crate::support::{Watcher, config};
+use crate::support::{Watcher, config, rules};
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::VmOrigin;
 use qmp_hub::relay::RelayConfig;
-use qmp_journal::Retention;
-use qmp_testing::Monitor;
+use qmp_journal::{Batch, Draft, Retention};
+use qmp_testing::{Monitor, poll_until};
+use qmp_wire::Body;
+use serde_json::json;
 
 /// A configuration whose VMs come from a file.
 fn file_config(home: &Path, vms: &[&str]) -> DaemonConfig {
@@ -104,4 +107,56 @@ async fn relay_that_cannot_be_served_does_not_affect_the_rest_of_a_reload() {
     let names: Vec<_> = hub.registry().list().iter().map(|member| member.name.to_string()).collect();
     assert_eq!(names, ["vm1", "vm2", "vm3"]);
     hub.stop().await.expect("stops");
+}
+
+/// A hub with a VM without a monitor, with a rule on its state or without.
+fn with_rule(home: &Path, has_rule: bool) -> DaemonConfig {
+    let mut config = file_config(home, &["vm1"]);
+    config.findings = true;
+    let rule = format!(
+        "[[rule]]\nname = 'held'\nstate = ['paused']\nfile = '{}'",
+        home.join("delivered.jsonl").display()
+    );
+    config.rules = rules(if has_rule { &rule } else { "" });
+    config
+}
+
+async fn attached(hub: &Daemon, state: &str) {
+    let status = json!({"query-status": {"status": state, "running": state == "running"}});
+    let mut batch = Batch::new();
+    let body = Body::Attached { snapshot: status.to_string().into() };
+    batch.push(&Draft { vm: "vm1", received: qmp_host::clock::now(), body });
+    hub.journal().appender().append_when_room(&mut batch).await.expect("an open journal");
+}
+
+async fn has_alerts(home: &Path, count: usize) {
+    poll_until("the alerts", async || {
+        let (_, alerts) = get_json(home, "/v1/alerts").await;
+        (alerts.as_array().map(Vec::len) == Some(count)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_on_states_that_returns_has_its_alerts_from_before_a_restart() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    let hub = Daemon::start(with_rule(home, true)).await.expect("starts");
+    attached(&hub, "paused").await;
+    has_alerts(home, 1).await;
+    let done = hub.reload(with_rule(home, false)).await;
+    assert_eq!(done.rules.removed, ["held".into()]);
+    hub.stop().await.expect("stops");
+
+    let hub = Daemon::start(with_rule(home, false)).await.expect("starts");
+    let done = hub.reload(with_rule(home, true)).await;
+    assert_eq!(done.rules.added, ["held".into()]);
+    has_alerts(home, 1).await;
+    attached(&hub, "running").await;
+    has_alerts(home, 0).await;
+    hub.stop().await.expect("stops");
+    let delivered = std::fs::read_to_string(home.join("delivered.jsonl")).expect("reads");
+    let kinds: Vec<&str> =
+        ["\"alert\"", "\"resolved\""].into_iter().flat_map(|kind| delivered.matches(kind)).collect();
+    assert_eq!(kinds, ["\"alert\"", "\"resolved\""], "{delivered}");
 }

@@ -40,8 +40,7 @@ fn rule(states: &[&str], silenced: Option<(i64, i64)>) -> StateRule {
 
 fn started(rule: &StateRule, open: Option<OpenAlert>) -> StateAlerts {
     let mut alerts = StateAlerts::default();
-    alerts.set_rules(vec![rule.clone()]);
-    open.into_iter().for_each(|open| alerts.restore(open));
+    alerts.set_rules(vec![rule.clone()], open.into_iter().collect());
     alerts
 }
 
@@ -278,6 +277,32 @@ fn alert_of_a_vm_that_another_host_removed_is_resolved_at_once() {
     assert_eq!(alerts.deadline(), Some(UnixMicros(5_000_000 + FOR)), "of vm3");
 }
 
+#[test]
+fn rule_that_is_added_has_its_alerts_from_before_the_start() {
+    let open =
+        OpenAlert { rule: "held".into(), vm: "vm1".into(), state: "paused".into(), since: UnixMicros(0) };
+    let condition = |state: &str, since: i64| Condition {
+        state: state.into(),
+        since: UnixMicros(since),
+        cause: (Epoch(1), Seq(1)),
+        reason: Box::default(),
+    };
+    let held = || vec![rule(&["paused"], None)];
+    let mut alerts = StateAlerts::default();
+    alerts.set_rules(Vec::new(), Vec::new());
+    alerts.set_rules(held(), vec![open.clone()]);
+    alerts.observe("vm1", Some(&condition("paused", 0)), UnixMicros(2 * FOR));
+    assert_eq!(alerts.poll_output(), None, "it is raised already");
+    alerts.observe("vm1", Some(&condition("running", 700)), UnixMicros(700));
+    // The same list again, as after a change of the silences.
+    alerts.set_rules(held(), vec![open]);
+    alerts.observe("vm1", Some(&condition("running", 700)), UnixMicros(800));
+    assert_eq!(
+        short(&std::iter::from_fn(|| alerts.poll_output()).collect::<Vec<_>>()),
+        "resolved paused@700"
+    );
+}
+
 /// Selects no VM.
 #[derive(Debug)]
 struct Nothing;
@@ -295,7 +320,7 @@ impl StateRuleScope for Nothing {
 #[test]
 fn alert_of_a_vm_that_the_rule_does_not_select_any_more_is_resolved() {
     let found = short_after(|alerts| {
-        alerts.set_rules(vec![StateRule { scope: Arc::new(Nothing), ..rule(&["paused"], None) }]);
+        alerts.set_rules(vec![StateRule { scope: Arc::new(Nothing), ..rule(&["paused"], None) }], Vec::new());
         alerts.observe("vm1", None, UnixMicros(7));
         alerts.observe("vm1", None, UnixMicros(8));
     });
@@ -314,7 +339,7 @@ fn silence_that_ends_early_raises_the_alert_at_once() {
     alerts.observe("vm1", Some(&paused), UnixMicros(0));
     alerts.time_passed(UnixMicros(400));
     assert_eq!(alerts.deadline(), Some(UnixMicros(9_000)));
-    alerts.set_rules(vec![rule(&["paused"], Some((0, 500)))]);
+    alerts.set_rules(vec![rule(&["paused"], Some((0, 500)))], Vec::new());
     alerts.observe("vm1", Some(&paused), UnixMicros(500));
     assert_eq!(short(&std::iter::from_fn(|| alerts.poll_output()).collect::<Vec<_>>()), "alert paused@500");
 }

@@ -17,27 +17,30 @@ use super::vm_states::FollowedVms;
 use super::{Observer, ObserverState, RECEIPT_MAX, everything_by, hosts};
 use crate::vm::is_of_other_host;
 
+/// The rules on states, and their alerts that are not resolved by the records in the journal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StateRules {
+    pub(crate) rules: Vec<StateRule>,
+    pub(crate) open: Vec<OpenAlert>,
+}
+
 impl Observer {
-    /// Adds the rules on states for the VMs of the hub, as they change, and the alerts that are not resolved. `silences_changed`
-    /// notifies of changes of the silences, by which alerts may be due.
+    /// Adds the rules on states for the VMs of the hub, as they change. `silences_changed` notifies of changes of the silences,
+    /// by which alerts may be due.
     pub(crate) fn with_state_rules(
         mut self,
-        rules: watch::Receiver<Vec<StateRule>>,
-        open: Vec<OpenAlert>,
+        rules: watch::Receiver<StateRules>,
         silences_changed: Arc<Notify>,
         vms: Box<dyn FollowedVms>,
     ) -> Self {
         (self.silences_changed, self.vm_removed) = (silences_changed, vms.removed());
         self.shared.followed.get_or_init(|| vms);
-        let mut alerts = lock(&self.shared.alerts);
-        open.into_iter().for_each(|alert| alerts.restore(alert));
-        drop(alerts);
         self.state_rules = Some(rules);
         self
     }
 
     /// Reads the VMs of other hosts with an alert from before the start: those without recent records were not read again.
-    pub(super) async fn recall_alerted(&self) {
+    async fn recall_alerted(&self) {
         let of_other_host = |vm: &&str| is_of_other_host(vm);
         let alerted: Vec<Box<str>> =
             lock(&self.shared.alerts).vms().filter(of_other_host).map(Box::from).collect();
@@ -48,10 +51,12 @@ impl Observer {
     /// Applies the present rules to the states so far.
     pub(super) async fn apply_state_rules(
         &self,
-        rules: &mut Option<watch::Receiver<Vec<StateRule>>>,
+        rules: &mut Option<watch::Receiver<StateRules>>,
     ) -> Result<(), JournalEnded> {
         let Some(rules) = rules else { return Ok(()) };
-        lock(&self.shared.alerts).set_rules(rules.borrow_and_update().clone());
+        let StateRules { rules, open } = rules.borrow_and_update().clone();
+        lock(&self.shared.alerts).set_rules(rules, open);
+        self.recall_alerted().await;
         let mut found = Vec::new();
         self.shared.alerts_at(everything_by(self.clock), &mut found);
         self.append(&found, Vec::new()).await
@@ -146,7 +151,7 @@ pub(super) fn observe(
 }
 
 /// Waits until the rules change; without rules, for ever.
-pub(super) async fn changed(rules: &mut Option<watch::Receiver<Vec<StateRule>>>) {
+pub(super) async fn changed(rules: &mut Option<watch::Receiver<StateRules>>) {
     let Some(rules) = rules else { return std::future::pending().await };
     if rules.changed().await.is_err() {
         // The hub was dropped, and this task ends with it.

@@ -188,6 +188,9 @@ fn log_reload(report: &ReloadReport) {
     if let Some(error) = &report.rules_refused {
         tracing::error!("the rules are unchanged: {error}");
     }
+    if let Some(error) = &report.state_rules_refused {
+        tracing::error!("alerts are raised by the rules on states from before: {error}");
+    }
     match report.refused.len() {
         0 if report.is_nothing() => tracing::info!("reloaded: nothing differs"),
         0 => tracing::info!("reloaded"),
