@@ -11,48 +11,26 @@
 //! [`StateAlerts`] is pure: states and times are arguments, findings are the output. The caller keeps the open alerts, and
 //! restores them at its next start.
 
+mod spell;
 mod findings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_wire::{QualifiedName, UnixMicros};
 
 use crate::condition::Condition;
-use crate::finding::{Finding, Id};
-use crate::kinds::SILENT;
+use crate::finding::Finding;
 use findings::{Resolution, raised, resolved};
+use spell::{Progress, Spell, later};
+pub use spell::{StateRule, StateRuleScope};
 
 /// How long a VM is not followed before its alerts are resolved: another source may follow it at once.
 const LEFT_AFTER: Duration = Duration::from_secs(5);
 
 /// The same for a VM with an alert from before the start: the hub has to find it first.
 const RESTORED_LEFT_AFTER: Duration = Duration::from_secs(300);
-
-/// A rule on states.
-#[derive(Clone, Debug)]
-pub struct StateRule {
-    /// Its name.
-    pub name: Box<str>,
-    /// Run states as in [`VmState`](crate::state::VmState), and `silent`.
-    pub states: Vec<Box<str>>,
-    /// How long a VM is in one of them before the alert.
-    pub lasts: Duration,
-    /// The VMs, and when the rule is silenced.
-    pub scope: Arc<dyn StateRuleScope>,
-}
-
-/// The VMs of a rule, and when it is silenced.
-pub trait StateRuleScope: fmt::Debug + Send + Sync {
-    /// Whether the rule is about this VM.
-    fn selects(&self, vm: &str) -> bool;
-
-    /// Until when the rule is silenced for this VM, if it is silenced at `at`.
-    fn silenced_until(&self, vm: &str, at: UnixMicros) -> Option<UnixMicros>;
-}
 
 /// An alert that is not resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,27 +56,6 @@ pub struct StateAlerts {
     /// The VMs among them that are not followed, with the times at which they have left.
     leaving: BTreeMap<Box<str>, UnixMicros>,
     output: VecDeque<Finding>,
-}
-
-/// A time in the states of a rule.
-#[derive(Debug)]
-struct Spell {
-    state: Box<str>,
-    since: UnixMicros,
-    /// The record with which the state began; `None` for a restored alert.
-    cause: Option<Id>,
-    /// Why the VM is in the state, in a sentence; empty if that is not known.
-    reason: Box<str>,
-    progress: Progress,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    /// The alert is due at this time.
-    Waits(UnixMicros),
-    /// The alert is due, and the state is not known.
-    OnHold(UnixMicros),
-    Raised,
 }
 
 impl StateAlerts {
@@ -264,54 +221,6 @@ impl StateAlerts {
     }
 }
 
-impl StateRule {
-    /// Whether a condition says whether the VM is in a state of the rule: a silent VM is in a state that is not known, unless
-    /// the rule is about silence.
-    fn knows(&self, condition: &Condition) -> bool {
-        *condition.state != *SILENT || self.states.contains(&condition.state)
-    }
-}
-
-impl Spell {
-    fn begin(rule: &StateRule, condition: &Condition, now: UnixMicros) -> Self {
-        let due = later(condition.since, rule.lasts).max(now);
-        Self {
-            state: condition.state.clone(),
-            since: condition.since,
-            cause: Some(condition.cause),
-            reason: condition.reason.clone(),
-            progress: Progress::Waits(due),
-        }
-    }
-
-    fn is(&self, condition: &Condition) -> bool {
-        (&self.state, self.since) == (&condition.state, condition.since)
-    }
-
-    fn deadline(&self) -> Option<UnixMicros> {
-        match self.progress {
-            Progress::Waits(at) => Some(at),
-            Progress::OnHold(_) | Progress::Raised => None,
-        }
-    }
-
-    fn hold(&mut self) {
-        if let Progress::Waits(at) = self.progress {
-            self.progress = Progress::OnHold(at);
-        }
-    }
-
-    /// The state lasts. Its reason may have been found out meanwhile.
-    fn go_on(&mut self, condition: &Condition, now: UnixMicros) {
-        if self.reason != condition.reason {
-            self.reason = condition.reason.clone();
-        }
-        if let Progress::OnHold(at) = self.progress {
-            self.progress = Progress::Waits(at.max(now));
-        }
-    }
-}
-
 /// The VMs with a deadline up to `now`.
 fn due<'s>(
     spells: impl Iterator<Item = (&'s Box<str>, &'s BTreeMap<Box<str>, Spell>)>,
@@ -324,8 +233,4 @@ fn due<'s>(
 /// The host of a VM of another host.
 fn host(vm: &str) -> Option<&str> {
     QualifiedName::divide(vm).0
-}
-
-fn later(at: UnixMicros, span: Duration) -> UnixMicros {
-    UnixMicros(at.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use qmp_wire::UnixMicros;
 use serde_json::{Map, Value, json};
 
-use super::{Spell, StateRule};
+use super::spell::{Spell, StateRule};
 use crate::condition::Condition;
 use crate::finding::Finding;
 use crate::kinds::{ALERT, RESOLVED};
