@@ -275,7 +275,7 @@ impl PublishDriver {
         self.set_health(PublishHealth {
             is_connected: true,
             server_version: Some(session.version().into()),
-            problems: session.problems.clone(),
+            problems: session.problems().collect(),
         });
         self.checked_at = now;
         self.backoff.reset();
@@ -358,7 +358,7 @@ impl PublishDriver {
                 ahead.0
             )
         });
-        let problems = session.problems.iter().cloned().chain(ahead.map(Into::into)).collect();
+        let problems = session.problems().chain(ahead.map(Into::into)).collect();
         self.set_health(PublishHealth { problems, ..self.health.clone() });
     }
 

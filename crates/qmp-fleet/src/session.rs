@@ -32,7 +32,7 @@ pub(crate) struct Session {
     acknowledgements: Subscriber,
     confirmations: Subscriber,
     /// Options of the stream, or of the server, that are not as configured.
-    pub(crate) problems: Vec<Box<str>>,
+    stream_problems: Vec<Box<str>>,
     /// Another stream that acknowledged a message.
     other_stream: Option<Box<str>>,
     /// Why the last confirmation could not be read.
@@ -103,10 +103,15 @@ impl Session {
             inbox,
             acknowledgements,
             confirmations,
-            problems: Vec::new(),
+            stream_problems: Vec::new(),
             other_stream: None,
             confirmation_problem: None,
         })
+    }
+
+    /// What an operator has to correct.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = Box<str>> {
+        self.stream_problems.iter().chain(&self.confirmation_problem).cloned()
     }
 
     /// The version of the server.
@@ -148,13 +153,12 @@ impl Session {
         {
             return Err(FleetError::StreamOption { stream: name.clone(), option });
         }
-        self.problems = request
+        self.stream_problems = request
             .differences(&reply.config)
             .into_iter()
             .map(|difference| format!("stream {name}: {difference}: change the rule, or the stream").into())
             .chain(old_version(&self.version()))
             .chain(self.other_stream.as_deref().map(|other| other_stream(other, name)))
-            .chain(self.confirmation_problem.clone())
             .collect();
         let StreamState { first_seq, last_seq } = reply.state;
         Ok(StreamMark { created: reply.created, first: first_seq, last: last_seq })
@@ -166,10 +170,8 @@ impl Session {
             Ok(confirmation) => confirmation,
             Err(error) => {
                 let cause = self.violation().unwrap_or(error);
-                // It stays for the connection, with each comparison of the stream.
-                let problem: Box<str> = format!("the last confirmation cannot be read: {cause}").into();
-                self.confirmation_problem = Some(problem.clone());
-                self.problems.push(problem);
+                let problem = format!("the last confirmation cannot be read: {cause}");
+                self.confirmation_problem = Some(problem.into());
                 None
             }
         }

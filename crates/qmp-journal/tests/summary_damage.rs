@@ -41,13 +41,13 @@ impl Digest for Words {
 
 /// What a request found.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Found {
+struct CountsAndChanges {
     records: BTreeMap<CountKey, u64>,
     /// VM, offset and word of each change, as they were passed.
     changes: Vec<(u32, u64, String)>,
 }
 
-impl SummaryVisitor for Found {
+impl SummaryVisitor for CountsAndChanges {
     fn segment(&mut self, _first: Offset, _last: Offset) {}
 
     fn counts(&mut self, key: CountKey, minutes: &[MinuteCount]) {
@@ -65,7 +65,7 @@ impl SummaryVisitor for Found {
     }
 }
 
-impl Found {
+impl CountsAndChanges {
     /// The last change of each VM.
     fn words(&self) -> BTreeMap<u32, (u64, &str)> {
         self.changes.iter().map(|(vm, offset, word)| (*vm, (*offset, &**word))).collect()
@@ -123,7 +123,7 @@ fn wait_until_filled(path: &Path) {
 }
 
 /// Reads the window.
-fn read(reader: &Reader, changes: VmSelection<'_>) -> Found {
+fn read(reader: &Reader, changes: VmSelection<'_>) -> CountsAndChanges {
     let request = SummaryRequest {
         digest: &Words,
         since: received(WINDOW),
@@ -135,7 +135,7 @@ fn read(reader: &Reader, changes: VmSelection<'_>) -> Found {
         changes,
         deadline: None,
     };
-    let mut found = Found::default();
+    let mut found = CountsAndChanges::default();
     reader.read_summaries(&request, &mut found).expect("reads");
     found
 }

@@ -115,7 +115,7 @@ fn wait_until_filled(path: &Path, release: &dyn Digest) {
 
 /// What a reader found.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Found {
+struct ClassesAndWords {
     /// Records by class.
     records: BTreeMap<u8, u64>,
     /// The offset and the word of the last change of each VM, by the id of its name.
@@ -124,7 +124,7 @@ struct Found {
 
 /// Collects what is read, and does something else when the first segment has begun.
 struct Interrupted<F> {
-    found: Found,
+    found: ClassesAndWords,
     interruption: Option<F>,
 }
 
@@ -166,8 +166,12 @@ fn request(release: &Release, since: i64) -> SummaryRequest<'_> {
     }
 }
 
-fn read(reader: &Reader, request: &SummaryRequest<'_>, interruption: impl FnOnce()) -> (Found, SummaryRead) {
-    let mut visitor = Interrupted { found: Found::default(), interruption: Some(interruption) };
+fn read(
+    reader: &Reader,
+    request: &SummaryRequest<'_>,
+    interruption: impl FnOnce(),
+) -> (ClassesAndWords, SummaryRead) {
+    let mut visitor = Interrupted { found: ClassesAndWords::default(), interruption: Some(interruption) };
     let read = reader.read_summaries(request, &mut visitor).expect("reads");
     (visitor.found, read)
 }
@@ -180,7 +184,7 @@ fn summary_of_another_release_is_not_read_in_its_place() {
     let cases: [(&str, &'static dyn Digest); 2] =
         [("another release", &SECOND), ("a hub without words", &NoDigest)];
     let (segments, all) = (READ_SEGMENTS_MAX + 1, request(&FIRST, 0));
-    let expected = |found: &Found, when: &str| {
+    let expected = |found: &ClassesAndWords, when: &str| {
         assert_eq!(found.records, BTreeMap::from([(1, segments as u64)]), "{when}");
         let words: Vec<_> = found.words.values().cloned().collect();
         assert_eq!(words, [(segments as u64, "STOP of release 1".to_owned())], "{when}");

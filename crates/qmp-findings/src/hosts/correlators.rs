@@ -123,7 +123,7 @@ impl HostCorrelators {
         self.heard.get(host).copied()
     }
 
-    /// The overlaps that were reported and are not over: the two places, each `HOST/VM`, and since when.
+    /// The overlaps that were reported and are not over: the VM on each of the two hosts, as `HOST/VM`, and since when.
     pub fn open_overlaps(&self) -> impl Iterator<Item = (&[Box<str>; 2], UnixMicros)> {
         let open = self.overlaps.iter().filter(|(_, overlap)| !overlap.is_over);
         open.map(|(pair, overlap)| (pair, overlap.since))

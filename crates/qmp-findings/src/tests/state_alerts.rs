@@ -38,6 +38,16 @@ fn rule(states: &[&str], silenced: Option<(i64, i64)>) -> StateRule {
     }
 }
 
+/// A state since `since`, for no known reason.
+fn condition(state: &str, since: i64) -> Condition {
+    Condition {
+        state: state.into(),
+        since: UnixMicros(since),
+        cause: (Epoch(1), Seq(1)),
+        reason: Box::default(),
+    }
+}
+
 fn started(rule: &StateRule, open: Option<OpenAlert>) -> StateAlerts {
     let mut alerts = StateAlerts::default();
     alerts.set_rules(vec![rule.clone()], open.into_iter().collect());
@@ -56,14 +66,9 @@ fn open(found: &[Finding]) -> Option<OpenAlert> {
 fn alerts(rule: &StateRule, states: &[(i64, &str)], restarts: &[i64], end: i64) -> Vec<Finding> {
     let mut changes: BTreeMap<i64, &str> = states.iter().copied().collect();
     changes.entry(0).or_insert("running");
-    let condition = |since: i64, state: &str| {
-        let seq = Seq(since.unsigned_abs());
-        (state != "?").then(|| Condition {
-            state: state.into(),
-            since: UnixMicros(since),
-            cause: (Epoch(1), seq),
-            reason: Box::default(),
-        })
+    let known = |since: i64, state: &str| {
+        let cause = (Epoch(1), Seq(since.unsigned_abs()));
+        (state != "?").then(|| Condition { cause, ..condition(state, since) })
     };
     let (mut alerts, mut found) = (started(rule, None), Vec::new());
     let (mut current, mut last_known) = ((0, "running"), (0, "running"));
@@ -74,12 +79,12 @@ fn alerts(rule: &StateRule, states: &[(i64, &str)], restarts: &[i64], end: i64) 
             if *state != "?" {
                 last_known = current;
             }
-            alerts.observe("vm1", condition(current.0, current.1).as_ref(), UnixMicros(now));
+            alerts.observe("vm1", known(current.0, current.1).as_ref(), UnixMicros(now));
         }
         if restarts.contains(&now) {
             found.extend(std::iter::from_fn(|| alerts.poll_output()));
             alerts = started(rule, open(&found));
-            alerts.observe("vm1", condition(current.0, current.1).as_ref(), UnixMicros(now));
+            alerts.observe("vm1", known(current.0, current.1).as_ref(), UnixMicros(now));
         }
         if alerts.deadline().is_some_and(|at| at.0 <= now) {
             alerts.time_passed(UnixMicros(now));
@@ -135,12 +140,7 @@ fn silent_vm_is_in_no_known_state_of_other_rules() {
 
 #[test]
 fn alert_has_the_reason_that_is_known_when_it_is_raised() {
-    let paused = |reason: &str| Condition {
-        state: "paused".into(),
-        since: UnixMicros(0),
-        cause: (Epoch(1), Seq(1)),
-        reason: reason.into(),
-    };
+    let paused = |reason: &str| Condition { reason: reason.into(), ..condition("paused", 0) };
     let mut alerts = started(&rule(&["paused"], None), None);
     alerts.observe("vm1", Some(&paused("")), UnixMicros(0));
     alerts.observe("vm1", Some(&paused("A command of alice paused it.")), UnixMicros(FOR - 1));
@@ -164,12 +164,7 @@ fn condition_has_the_explanation_of_the_state() {
 
 #[test]
 fn vm_of_another_host_has_the_time_of_its_host() {
-    let paused = Condition {
-        state: "paused".into(),
-        since: UnixMicros(0),
-        cause: (Epoch(1), Seq(1)),
-        reason: Box::default(),
-    };
+    let paused = condition("paused", 0);
     let mut alerts = started(&rule(&["paused"], None), None);
     for vm in ["node1/vm1", "node10/vm1"] {
         alerts.observe(vm, Some(&paused), UnixMicros(1));
@@ -187,12 +182,7 @@ fn vm_of_another_host_has_the_time_of_its_host() {
 #[test]
 fn rule_is_not_about_vms_that_it_does_not_select() {
     let mut alerts = started(&rule(&["paused"], None), None);
-    let paused = Condition {
-        state: "paused".into(),
-        since: UnixMicros(0),
-        cause: (Epoch(1), Seq(1)),
-        reason: Box::default(),
-    };
+    let paused = condition("paused", 0);
     alerts.observe("other", Some(&paused), UnixMicros(1_000));
     assert_eq!((alerts.poll_output(), alerts.deadline()), (None, None));
 }
@@ -201,12 +191,7 @@ fn rule_is_not_about_vms_that_it_does_not_select() {
 fn short_after(act: impl FnOnce(&mut StateAlerts)) -> String {
     let rule = StateRule { lasts: Duration::ZERO, ..rule(&["paused"], None) };
     let mut alerts = started(&rule, None);
-    let paused = Condition {
-        state: "paused".into(),
-        since: UnixMicros(0),
-        cause: (Epoch(1), Seq(1)),
-        reason: Box::default(),
-    };
+    let paused = condition("paused", 0);
     alerts.observe("vm1", Some(&paused), UnixMicros(0));
     act(&mut alerts);
     short(&std::iter::from_fn(|| alerts.poll_output()).collect::<Vec<_>>())
@@ -243,12 +228,7 @@ fn alert_of_a_vm_that_has_left_is_resolved_once() {
 #[test]
 fn vm_that_has_left_raises_no_alert() {
     let mut alerts = started(&rule(&["ended"], None), None);
-    let ended = Condition {
-        state: "ended".into(),
-        since: UnixMicros(0),
-        cause: (Epoch(1), Seq(1)),
-        reason: Box::default(),
-    };
+    let ended = condition("ended", 0);
     alerts.observe("vm1", Some(&ended), UnixMicros(0));
     alerts.take_followed(|_| false, UnixMicros(1));
     alerts.time_passed(UnixMicros(FOR));
@@ -258,12 +238,7 @@ fn vm_that_has_left_raises_no_alert() {
 
 #[test]
 fn alert_of_a_vm_that_another_host_removed_is_resolved_at_once() {
-    let paused = Condition {
-        state: "paused".into(),
-        since: UnixMicros(0),
-        cause: (Epoch(1), Seq(1)),
-        reason: Box::default(),
-    };
+    let paused = condition("paused", 0);
     let mut alerts = started(&rule(&["paused"], None), None);
     for vm in ["node1/vm1", "node1/vm2", "vm3"] {
         alerts.observe(vm, Some(&paused), UnixMicros(FOR));
@@ -281,12 +256,6 @@ fn alert_of_a_vm_that_another_host_removed_is_resolved_at_once() {
 fn rule_that_is_added_has_its_alerts_from_before_the_start() {
     let open =
         OpenAlert { rule: "held".into(), vm: "vm1".into(), state: "paused".into(), since: UnixMicros(0) };
-    let condition = |state: &str, since: i64| Condition {
-        state: state.into(),
-        since: UnixMicros(since),
-        cause: (Epoch(1), Seq(1)),
-        reason: Box::default(),
-    };
     let held = || vec![rule(&["paused"], None)];
     let mut alerts = StateAlerts::default();
     alerts.set_rules(Vec::new(), Vec::new());
@@ -329,12 +298,7 @@ fn alert_of_a_vm_that_the_rule_does_not_select_any_more_is_resolved() {
 
 #[test]
 fn silence_that_ends_early_raises_the_alert_at_once() {
-    let paused = Condition {
-        state: "paused".into(),
-        since: UnixMicros(0),
-        cause: (Epoch(1), Seq(1)),
-        reason: Box::default(),
-    };
+    let paused = condition("paused", 0);
     let mut alerts = started(&rule(&["paused"], Some((0, 9_000))), None);
     alerts.observe("vm1", Some(&paused), UnixMicros(0));
     alerts.time_passed(UnixMicros(400));
